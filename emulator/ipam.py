@@ -1,0 +1,130 @@
+"""Who gets which address: the one place that hands out addresses of nodes and pods.
+
+Underlay, in each segment's CIDR: routers from the first address on (.1, .2, …), nodes
+from the eleventh on (.11, .12, …; directly behind the routers where the CIDR has fewer
+than 64 addresses), outside hosts from the last usable address down.
+
+Pods: the cluster CIDR is cut into equal node subnets. Subnet 0 is left out where one
+can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and the
+literature have it. Inside a subnet host-local's order: .1 the gateway, pods from .2 on.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from emulator.errors import Problem, SpecError
+from emulator.spec.resolved import ResolvedSpec
+
+
+class Addressing(NamedTuple):
+    """All addresses of a cluster, as canonical text.
+
+    ``node``, ``host``: underlay address by name. ``router``: by (router, segment).
+    ``node_subnet``: pod subnet of the node (``10.244.1.0/24``), ``gateway`` its first
+    address. ``pod``: by pod id; a hostNetwork pod has its node's address.
+    """
+
+    node: dict[str, str]
+    host: dict[str, str]
+    router: dict[tuple[str, str], str]
+    node_subnet: dict[str, str]
+    gateway: dict[str, str]
+    pod: dict[str, str]
+
+
+def allocate(spec: ResolvedSpec) -> Addressing:
+    """Hand out every address. SpecError (with the place) where a range is too small."""
+    problems: list[Problem] = []
+    node, host, router = _underlay(spec, problems)
+    subnet, gateway, pod = _pods(spec, node, problems)
+    if problems:
+        raise SpecError(*problems)
+    return Addressing(node, host, router, subnet, gateway, pod)
+
+
+def _underlay(
+    spec: ResolvedSpec, problems: list[Problem]
+) -> tuple[dict[str, str], dict[str, str], dict[tuple[str, str], str]]:
+    node: dict[str, str] = {}
+    host: dict[str, str] = {}
+    router: dict[tuple[str, str], str] = {}
+    for segment in spec.segments:
+        network = IPv4Network(segment.cidr)
+        base, size = int(network.network_address), network.num_addresses
+        routers = [r.name for r in spec.routers if segment.name in r.segments]
+        nodes = [n.name for n in spec.nodes if n.segment == segment.name]
+        hosts = [h.name for h in spec.hosts if h.segment == segment.name]
+        first_node = 11 if size >= 64 and len(routers) < 11 else len(routers) + 1
+        needed = first_node + len(nodes) + len(hosts) + 1
+        if needed > size:
+            problems.append(
+                Problem(
+                    str(segment.place),
+                    f"{segment.cidr} with {len(routers)} routers, {len(nodes)} nodes and "
+                    f"{len(hosts)} hosts",
+                    f"a CIDR of at least {needed} addresses",
+                    "use a shorter prefix for the segment, or spread the nodes over more segments",
+                )
+            )
+            continue
+        for index, name in enumerate(routers):
+            router[name, segment.name] = str(IPv4Address(base + 1 + index))
+        for index, name in enumerate(nodes):
+            node[name] = str(IPv4Address(base + first_node + index))
+        for index, name in enumerate(hosts):
+            host[name] = str(IPv4Address(base + size - 2 - index))
+    return node, host, router
+
+
+def _pods(
+    spec: ResolvedSpec, node_ip: dict[str, str], problems: list[Problem]
+) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
+    subnet: dict[str, str] = {}
+    gateway: dict[str, str] = {}
+    pod: dict[str, str] = {}
+    pool = IPv4Network(spec.pod_cidr)
+    shared = spec.network.plugin == "none"
+    count = 1 << max(0, spec.node_prefix - pool.prefixlen)
+    size = 1 << (32 - spec.node_prefix)
+    skip = 1 if count > len(spec.nodes) else 0
+    if spec.node_prefix < pool.prefixlen or (not shared and len(spec.nodes) > count):
+        problems.append(
+            Problem(
+                str(spec.place),
+                f"podCIDR {spec.pod_cidr} cut into {count if count > 1 else 'no'} "
+                f"/{spec.node_prefix}s for {len(spec.nodes)} nodes",
+                f"at least {len(spec.nodes)} subnets",
+                "use a shorter prefix for podCIDR or a longer nodePrefix",
+            )
+        )
+        return subnet, gateway, pod
+    base = int(pool.network_address)
+    start: dict[str, int] = {}
+    used: dict[str, int] = {}
+    for index, node in enumerate(spec.nodes):
+        at = base if shared else base + (index + skip) * size
+        start[node.name] = at
+        used[node.name] = 1
+        subnet[node.name] = f"{IPv4Address(at)}/{spec.node_prefix}"
+        gateway[node.name] = str(IPv4Address(at + 1))
+    for p in spec.pods:
+        if p.host_network:
+            pod[p.id] = node_ip.get(p.node, "")
+            continue
+        used[p.node] += 1
+        value = start[p.node] + used[p.node]
+        pod[p.id] = f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+    for name, last in used.items():
+        if last > size - 2:
+            problems.append(
+                Problem(
+                    str(spec.place),
+                    f"{last - 1} pods on node {name} with a /{spec.node_prefix}",
+                    f"at most {size - 3} pods (addresses {subnet[name]} less network, "
+                    "gateway and broadcast)",
+                    "use a shorter nodePrefix or fewer pods per node",
+                )
+            )
+    return subnet, gateway, pod

@@ -1,0 +1,133 @@
+"""The resolved spec: typed values with nothing left to guess.
+
+Made by :func:`emulator.spec.load`; read by the compiler and the oracle. All
+addresses are canonical text (``192.168.1.0/24``), rates are bits per second.
+Each value knows the place of the YAML that it came from, so that later errors
+lead back there.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Offload = Literal["full", "wire", "off"]
+
+
+class Place(NamedTuple):
+    """Where in a file: ``file:line:column: path`` (line and column from 1)."""
+
+    file: str
+    line: int
+    column: int
+    path: str
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}: {self.path}"
+
+
+class Rate(NamedTuple):
+    """A shaped link: the rate is enforced on transmit at both ends of the cable."""
+
+    bits_per_second: int
+    by: Literal["tbf", "htb"]
+
+
+class Links(NamedTuple):
+    """Settings of every underlay cable; ``rate`` is None when unshaped."""
+
+    mtu: int
+    offload: Offload
+    rate: Rate | None
+
+
+class Segment(NamedTuple):
+    """A layer-2 domain with one switch; its network namespace has this name."""
+
+    name: str
+    cidr: str
+    place: Place
+
+
+class Router(NamedTuple):
+    """Joins segments; interface ``eth<i>`` stands in ``segments[i]``."""
+
+    name: str
+    segments: tuple[str, ...]
+    place: Place
+
+
+class Host(NamedTuple):
+    """A host outside the cluster; it knows no pod networks."""
+
+    name: str
+    segment: str
+    interface: str
+    place: Place
+
+
+class Node(NamedTuple):
+    """A node of the cluster; ``interface`` names its uplink (``eth0``)."""
+
+    name: str
+    segment: str
+    interface: str
+    place: Place
+
+
+class Container(NamedTuple):
+    """A container of a pod; an empty ``command`` means that no process is started."""
+
+    name: str
+    command: tuple[str, ...]
+    env: tuple[tuple[str, str], ...]
+
+
+class Pod(NamedTuple):
+    """A pod bound to a node; ``labels`` are sorted pairs."""
+
+    name: str
+    namespace: str
+    node: str
+    labels: tuple[tuple[str, str], ...]
+    host_network: bool
+    restart_policy: Literal["Always", "OnFailure", "Never"]
+    containers: tuple[Container, ...]
+    place: Place
+
+    @property
+    def id(self) -> str:
+        """The name in the lab: ``web`` in namespace default, else ``team.web``."""
+        return self.name if self.namespace == "default" else f"{self.namespace}.{self.name}"
+
+
+class Network(NamedTuple):
+    """The pod network: a plugin, its backend and its own typed options.
+
+    ``options`` are the plugin's own, already checked: sorted (name, value) pairs.
+    """
+
+    plugin: str
+    backend: str
+    options: tuple[tuple[str, bool | int | str], ...]
+    place: Place
+
+    def option(self, name: str) -> bool | int | str:
+        """The value of an option of the plugin; KeyError when it has none of that name."""
+        return dict(self.options)[name]
+
+
+class ResolvedSpec(NamedTuple):
+    """A whole cluster. Order of all sequences is the order of the file."""
+
+    name: str
+    pod_cidr: str
+    node_prefix: int
+    network: Network
+    congestion_control: str | None
+    segments: tuple[Segment, ...]
+    routers: tuple[Router, ...]
+    hosts: tuple[Host, ...]
+    links: Links
+    nodes: tuple[Node, ...]
+    pods: tuple[Pod, ...]
+    place: Place
