@@ -288,6 +288,24 @@ class Process(NamedTuple):
         return (self.ns, "process", self.name)
 
 
+class Foreign(NamedTuple):
+    """Kernel state of a sort that no plan contains: reported by verify, never touched.
+
+    ``what`` is ``device`` or ``qdisc``; ``text`` says what the kernel calls it.
+    """
+
+    ns: str
+    what: str
+    name: str
+    text: str
+
+    kind = "foreign"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, self.what, self.name)
+
+
 Device = Bridge | Veth | Vxlan
 
 Resource = (
@@ -306,4 +324,5 @@ Resource = (
     | NftTable
     | File
     | Process
+    | Foreign
 )
