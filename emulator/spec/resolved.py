@@ -14,7 +14,10 @@ Offload = Literal["full", "wire", "off"]
 
 
 class Place(NamedTuple):
-    """Where in a file: ``file:line:column: path`` (line and column from 1)."""
+    """Where in a file: ``file:line:column: path`` (line and column from 1).
+
+    Line 0 stands for no file: ``--set path``, an override of the command line.
+    """
 
     file: str
     line: int
@@ -22,6 +25,8 @@ class Place(NamedTuple):
     path: str
 
     def __str__(self) -> str:
+        if not self.line:
+            return f"{self.file} {self.path}"
         return f"{self.file}:{self.line}:{self.column}: {self.path}"
 
 

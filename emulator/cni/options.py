@@ -1,0 +1,98 @@
+"""The network plugins that a spec can name, with their backends and typed options.
+
+One model per plugin; its fields are what may stand under ``network:``. A new plugin is
+a model, a line in ``PLUGINS`` and a part of ``AnyNetwork``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class NetworkOptions(BaseModel):
+    """What every plugin has: a name. ``only_for`` says which option belongs to which backends."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+
+    plugin: str
+
+    def values(self) -> tuple[tuple[str, bool | int | str], ...]:
+        """All options but plugin and backend with their values, sorted by name."""
+        return tuple(sorted(self.model_dump(exclude={"plugin", "backend"}).items()))
+
+
+class NoneOptions(NetworkOptions):
+    """Each node has a bridge of its own with the same addresses; nothing joins the nodes."""
+
+    plugin: Literal["none"]
+
+
+class HostOptions(NetworkOptions):
+    """No pod network at all: every pod lives in its node's network namespace."""
+
+    plugin: Literal["host"]
+
+
+class FlannelOptions(NetworkOptions):
+    """flannel's net-conf.json, with the names that it has there in camelCase."""
+
+    only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "directRouting": ("vxlan",),
+        "vni": ("vxlan",),
+        "port": ("vxlan",),
+    }
+
+    plugin: Literal["flannel"]
+    backend: Literal["vxlan", "host-gw"] = "vxlan"
+    directRouting: bool = Field(
+        default=False, description="vxlan: route directly to nodes of the same layer-2 segment"
+    )
+    # A longer VNI makes "flannel.<vni>" longer than an interface name may be.
+    vni: int = Field(default=1, ge=1, le=9_999_999, description="vxlan: network identifier")
+    port: int = Field(default=8472, ge=1, le=65535, description="vxlan: UDP port")
+    ipMasq: bool = Field(default=True, description="masquerade what leaves the pod network")
+    enableNFTables: bool = Field(
+        default=False, description="nftables rules in place of iptables' rules"
+    )
+
+
+AnyNetwork = Annotated[NoneOptions | HostOptions | FlannelOptions, Field(discriminator="plugin")]
+
+
+class Plugin(NamedTuple):
+    """A row of the table of plugins.
+
+    ``backends``: the first is the default; ``("",)`` when there is nothing to choose.
+    ``pod_network``: False when pods have no namespace of their own.
+    ``joins_nodes``: False when the plugin needs no path between nodes.
+    ``one_segment``: backends that need all nodes on one segment, each with what the real
+    plugin does otherwise (of ``near`` and ``far``, two nodes, and ``subnet``, far's pods).
+    """
+
+    options: type[NetworkOptions]
+    backends: tuple[str, ...] = ("",)
+    pod_network: bool = True
+    joins_nodes: bool = True
+    one_segment: Mapping[str, str] = {}
+
+
+PLUGINS: Final[Mapping[str, Plugin]] = {
+    "none": Plugin(NoneOptions, joins_nodes=False),
+    "host": Plugin(HostOptions, pod_network=False),
+    "flannel": Plugin(
+        FlannelOptions,
+        ("vxlan", "host-gw"),
+        one_segment={
+            "host-gw": "flannel's host-gw makes each node the gateway of its own pod subnet and "
+            "so needs direct layer-2 reach: {far} is behind a router as {near} sees it, the "
+            "gateway of the route `{subnet} via {far}` is not on-link, flannel cannot install "
+            "it, and pods of the two segments never reach each other. Use backend vxlan, vxlan "
+            "with directRouting, or one segment",
+        },
+    ),
+}
+"""All plugins of this version by name."""

@@ -1,0 +1,130 @@
+"""A ResolvedSpec as text that loads to the same cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from emulator.cni.options import PLUGINS
+from emulator.spec.resolve import shorthand
+from emulator.spec.resolved import Container, Links, Network, Pod, ResolvedSpec
+from emulator.spec.scalars import plain_scalar
+from emulator.spec.values import rate_text
+
+
+def dump_documents(spec: ResolvedSpec) -> str:
+    """See :func:`emulator.spec.dump`."""
+    per_node = _per_node(spec)
+    cluster = {
+        "apiVersion": "podwire/v1",
+        "kind": "Cluster",
+        "metadata": {"name": spec.name},
+        "spec": _cluster(spec, per_node),
+    }
+    rest = spec.pods[per_node * len(spec.nodes) :]
+    text: str = yaml.dump_all(
+        [cluster, *map(_manifest, rest)],
+        Dumper=_dumper(),
+        sort_keys=False,
+        allow_unicode=True,
+        width=100,
+        default_flow_style=None,
+    )
+    return text
+
+
+def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
+    body: dict[str, Any] = {
+        "podCIDR": spec.pod_cidr,
+        "nodePrefix": spec.node_prefix,
+        "network": _network(spec.network),
+    }
+    if spec.congestion_control is not None:
+        body["congestionControl"] = spec.congestion_control
+    body["underlay"] = {
+        "segments": {s.name: {"cidr": s.cidr} for s in spec.segments},
+        "routers": {r.name: {"segments": list(r.segments)} for r in spec.routers},
+        "hosts": {h.name: {"segment": h.segment, "interface": h.interface} for h in spec.hosts},
+        "links": _links(spec.links),
+    }
+    body["nodes"] = [
+        {"name": n.name, "segment": n.segment, "interface": n.interface} for n in spec.nodes
+    ]
+    body["pods"] = {"perNode": per_node}
+    return body
+
+
+def _network(network: Network) -> dict[str, Any]:
+    only_for = PLUGINS[network.plugin].options.only_for
+    fields: dict[str, Any] = {"plugin": network.plugin}
+    if network.backend:
+        fields["backend"] = network.backend
+    for name, value in network.options:
+        if network.backend in only_for.get(name, (network.backend,)):
+            fields[name] = value
+    return fields
+
+
+def _links(links: Links) -> dict[str, Any]:
+    fields: dict[str, Any] = {"mtu": links.mtu, "offload": links.offload}
+    if links.rate is not None:
+        fields["rate"] = {"value": rate_text(links.rate.bits_per_second), "by": links.rate.by}
+    return fields
+
+
+def _per_node(spec: ResolvedSpec) -> int:
+    """How many pods of every node ``pods: {perNode: …}`` says; they come first."""
+    if not spec.nodes or not spec.pods:
+        return 0
+    first, count = spec.nodes[0].name, 0
+    while count < len(spec.pods) and spec.pods[count].name == f"{first}-p{count + 1}":
+        count += 1
+    in_host = not PLUGINS[spec.network.plugin].pod_network
+    place = spec.place
+    while count:
+        pods = shorthand(spec.nodes, count, in_host, place)
+        given = [pod._replace(place=place) for pod in spec.pods[: count * len(spec.nodes)]]
+        if given == list(pods):
+            return count
+        count -= 1
+    return 0
+
+
+def _manifest(pod: Pod) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": pod.name, "namespace": pod.namespace}
+    if pod.labels:
+        metadata["labels"] = dict(pod.labels)
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": metadata,
+        "spec": {
+            "nodeName": pod.node,
+            "hostNetwork": pod.host_network,
+            "restartPolicy": pod.restart_policy,
+            "containers": [_container(container) for container in pod.containers],
+        },
+    }
+
+
+def _container(container: Container) -> dict[str, Any]:
+    fields: dict[str, Any] = {"name": container.name}
+    if container.command:
+        fields["command"] = list(container.command)
+    if container.env:
+        fields["env"] = [{"name": name, "value": value} for name, value in container.env]
+    return fields
+
+
+def _dumper() -> type[Any]:
+    """A dumper that quotes every text which some reader of YAML takes for something else."""
+    fast: type[Any] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+    dumper = type("Dumper", (fast,), {"ignore_aliases": lambda self, data: True})
+    dumper.add_representer(str, _text)  # type: ignore[attr-defined]
+    return dumper
+
+
+def _text(dumper: Any, text: str) -> Any:
+    plain = plain_scalar(text) == text and text.isprintable()
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')

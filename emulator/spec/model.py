@@ -1,0 +1,214 @@
+"""The grammar of the documents of a file, as pydantic models.
+
+Field names are those of the file. The models hold structure and the grammar of single
+values; what concerns several values together is checked by :mod:`emulator.spec.resolve`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+
+from emulator.cni.options import AnyNetwork
+from emulator.spec import limits
+from emulator.spec.resolved import Offload
+from emulator.spec.values import (
+    Argument,
+    BitsPerSecond,
+    Cidr,
+    CongestionControl,
+    InterfaceName,
+    LabelKey,
+    LabelValue,
+    Name,
+    NamePrefix,
+    VariableName,
+)
+
+LIST, MAPPING, SCALAR = "<list>", "<mapping>", "<scalar>"
+
+
+class Grammar(BaseModel):
+    """No field but the known ones, no value turned into another type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class SegmentDoc(Grammar):
+    """A layer-2 domain with one switch."""
+
+    cidr: Cidr
+
+
+class RouterDoc(Grammar):
+    """A router; it has an interface in each of its segments."""
+
+    segments: list[str] = Field(min_length=1)
+
+
+class HostDoc(Grammar):
+    """A host outside the cluster."""
+
+    segment: str
+    interface: InterfaceName = "eth0"
+
+
+class RateDoc(Grammar):
+    """A rate and the queueing discipline that enforces it."""
+
+    value: BitsPerSecond
+    by: Literal["tbf", "htb"] = "tbf"
+
+
+class LinksDoc(Grammar):
+    """Settings of every cable of the underlay."""
+
+    mtu: int = Field(default=1500, ge=68, le=65535, description="bytes of the largest IP packet")
+    offload: Offload = Field(
+        default="wire", description='what is segmented where; write "off" in quotes'
+    )
+    rate: (
+        Annotated[
+            Annotated[BitsPerSecond, Tag(SCALAR)] | Annotated[RateDoc, Tag(MAPPING)],
+            Discriminator(lambda value: MAPPING if isinstance(value, dict) else SCALAR),
+        ]
+        | None
+    ) = Field(default=None, description="shape every cable, for example 1gbit")
+
+
+class UnderlayDoc(Grammar):
+    """What the nodes are cabled to."""
+
+    segments: dict[Name, SegmentDoc] = Field(
+        default={"rack": SegmentDoc(cidr="192.168.50.0/24")}, min_length=1
+    )
+    routers: dict[Name, RouterDoc] = {}
+    hosts: dict[Name, HostDoc] = Field(default={}, description="hosts outside the cluster")
+    links: LinksDoc = LinksDoc()
+
+
+class NodeCount(Grammar):
+    """So many nodes, spread over the segments in turn."""
+
+    count: int = Field(ge=1, le=limits.NODES)
+    spread: list[str] | None = Field(
+        default=None, min_length=1, description="segments; may be left out when there is only one"
+    )
+    prefix: NamePrefix = "n"
+
+
+class NodeEntry(Grammar):
+    """A node by name."""
+
+    name: Name
+    segment: str | None = Field(default=None, description="may be left out when there is only one")
+    interface: InterfaceName = "eth0"
+
+
+class PodCount(Grammar):
+    """So many pods on every node, in which nothing runs."""
+
+    perNode: int = Field(ge=0, le=limits.PODS)
+
+
+class PodEntry(Grammar):
+    """A pod with one container, in short."""
+
+    name: Name
+    node: str
+    namespace: Name = "default"
+    labels: dict[LabelKey, LabelValue] = {}
+    hostNetwork: bool = False
+    command: list[Argument] = []
+
+
+def _form(value: Any) -> str:
+    return LIST if isinstance(value, list) else MAPPING
+
+
+class ClusterSpec(Grammar):
+    """The cluster."""
+
+    podCIDR: Cidr = "10.244.0.0/16"
+    nodePrefix: int = Field(
+        default=24, ge=8, le=30, description="length of a node's part of podCIDR"
+    )
+    network: AnyNetwork
+    congestionControl: CongestionControl | None = None
+    underlay: UnderlayDoc = UnderlayDoc()
+    nodes: Annotated[
+        Annotated[NodeCount, Tag(MAPPING)]
+        | Annotated[list[NodeEntry], Tag(LIST), Field(min_length=1, max_length=limits.NODES)],
+        Discriminator(_form),
+    ]
+    pods: Annotated[
+        Annotated[PodCount, Tag(MAPPING)] | Annotated[list[PodEntry], Tag(LIST)],
+        Discriminator(_form),
+    ] = []
+
+
+class ClusterMetadata(Grammar):
+    """The name of the cluster."""
+
+    name: Name
+
+
+class ClusterDocument(Grammar):
+    """A Cluster."""
+
+    apiVersion: Literal["podwire/v1"]
+    kind: Literal["Cluster"]
+    metadata: ClusterMetadata
+    spec: ClusterSpec
+
+
+class EnvVar(Grammar):
+    """An environment variable of a container."""
+
+    name: VariableName
+    value: Argument = ""
+
+
+class ContainerDoc(Grammar):
+    """A container: ``command`` with ``args`` is run, or nothing. ``image`` is not used."""
+
+    name: Name
+    image: str | None = None
+    command: list[Argument] = []
+    args: list[Argument] = []
+    env: list[EnvVar] = []
+
+
+class PodSpec(Grammar):
+    """What of a Kubernetes pod is understood."""
+
+    nodeName: str
+    hostNetwork: bool = False
+    restartPolicy: Literal["Always", "OnFailure", "Never"] = "Always"
+    containers: list[ContainerDoc] = Field(min_length=1)
+
+
+class PodMetadata(Grammar):
+    """Name and labels of a pod. Annotations are not used."""
+
+    name: Name
+    namespace: Name = "default"
+    labels: dict[LabelKey, LabelValue] = {}
+    annotations: dict[str, str] = {}
+
+
+class PodDocument(Grammar):
+    """A Pod of Kubernetes."""
+
+    apiVersion: Literal["v1"]
+    kind: Literal["Pod"]
+    metadata: PodMetadata
+    spec: PodSpec
+
+
+KINDS: dict[str, type[ClusterDocument] | type[PodDocument]] = {
+    "Cluster": ClusterDocument,
+    "Pod": PodDocument,
+}
+"""The documents that a file may hold, by kind."""

@@ -1,0 +1,91 @@
+"""Checks of the underlay as a whole: ranges, ports, and paths between the nodes."""
+
+from __future__ import annotations
+
+from collections import Counter
+from ipaddress import IPv4Network
+
+from emulator.cni.options import PLUGINS
+from emulator.ipam import Addressing
+from emulator.spec import limits
+from emulator.spec.findings import Findings
+from emulator.spec.resolved import Node, Place, ResolvedSpec
+
+
+def check_segments(spec: ResolvedSpec, pod_cidr: Place, findings: Findings) -> None:
+    """Ranges that overlap, and segments with more cables than a bridge has ports."""
+    ranges = [(IPv4Network(s.cidr), f'segment "{s.name}"', s.place) for s in spec.segments]
+    ranges.append((IPv4Network(spec.pod_cidr), "podCIDR", pod_cidr))
+    ranges.sort(key=lambda item: (item[0].network_address, item[0].prefixlen))
+    wide = ranges[0]
+    for range_ in ranges[1:]:
+        if not range_[0].overlaps(wide[0]):
+            wide = range_
+            continue
+        later, earlier = sorted((range_, wide), key=lambda item: item[2][1:3], reverse=True)
+        findings.add(
+            later[2],
+            f"{later[0]} of {later[1]}",
+            f"a range apart from {earlier[0]} of {earlier[1]} at {earlier[2]}",
+        )
+    ports = Counter(node.segment for node in spec.nodes)
+    ports.update(host.segment for host in spec.hosts)
+    ports.update(segment for router in spec.routers for segment in router.segments)
+    for segment in spec.segments:
+        if ports[segment.name] > limits.SEGMENT_PORTS:
+            findings.add(
+                segment.place,
+                f"{ports[segment.name]} cables on one segment",
+                f"at most {limits.SEGMENT_PORTS}, the ports of a kernel bridge",
+                "spread the nodes over more segments",
+            )
+
+
+def check_network(
+    spec: ResolvedSpec, addresses: Addressing | None, backend: Place, findings: Findings
+) -> None:
+    """Whether the nodes have the paths that the plugin and backend need."""
+    plugin = PLUGINS[spec.network.plugin]
+    first = _first_nodes(spec)
+    if not plugin.joins_nodes or len(first) < 2:
+        return
+    near, *others = first.values()
+    group = _groups(spec)
+    for node in others:
+        if group[node.segment] != group[near.segment]:
+            findings.add(
+                node.place,
+                f"the segments {near.segment} and {node.segment}, which are not connected",
+                f"a path of routers between all nodes, as plugin {spec.network.plugin} needs it",
+                f"add a router with segments [{near.segment}, {node.segment}]",
+            )
+    reason = plugin.one_segment.get(spec.network.backend)
+    if reason is not None:
+        far = others[0]
+        subnet = addresses.node_subnet[far.name] if addresses else f"the pods of {far.name}"
+        findings.add(
+            backend,
+            f"backend {spec.network.backend} with nodes in {len(first)} segments "
+            f"({', '.join(first)})",
+            "all nodes on one segment",
+            reason.format(near=near.name, far=far.name, subnet=subnet),
+        )
+
+
+def _first_nodes(spec: ResolvedSpec) -> dict[str, Node]:
+    """The first node of each segment that has one."""
+    first: dict[str, Node] = {}
+    for node in spec.nodes:
+        first.setdefault(node.segment, node)
+    return first
+
+
+def _groups(spec: ResolvedSpec) -> dict[str, str]:
+    """Of each segment the name of one that stands for all that routers join with it."""
+    group = {segment.name: segment.name for segment in spec.segments}
+    for router in spec.routers:
+        joined = {group[name] for name in router.segments}
+        for name, representative in group.items():
+            if representative in joined:
+                group[name] = min(joined)
+    return group

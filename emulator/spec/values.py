@@ -1,0 +1,167 @@
+"""The values of a spec that have a grammar of their own: names, CIDRs, rates.
+
+Each checker raises PydanticCustomError, whose context holds ``expected`` and ``hint``
+(and ``found`` where the value alone does not say what is wrong).
+"""
+
+from __future__ import annotations
+
+import re
+from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from typing import Annotated, Any, Final
+
+from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+_LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+_PREFIX: Final = re.compile(r"[a-z0-9][-a-z0-9]{0,56}")
+_LABEL_KEY: Final = re.compile(
+    r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+)
+_LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_MODULE: Final = re.compile(r"[a-z][a-z0-9_]{0,14}")
+_INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}")
+_CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")
+_RATE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?\s*([A-Za-z/]*)")
+UNITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
+_UNUSABLE: Final = {
+    IPv4Network("0.0.0.0/8"): "this host",
+    IPv4Network("127.0.0.0/8"): "loopback",
+    IPv4Network("169.254.0.0/16"): "link-local",
+    IPv4Network("224.0.0.0/3"): "multicast and reserved",
+}
+
+
+def _wrong(expected: str, hint: str = "", found: str = "") -> PydanticCustomError:
+    return PydanticCustomError(
+        "podwire", "expected {expected}", {"expected": expected, "hint": hint, "found": found}
+    )
+
+
+def _label(text: str) -> str:
+    if len(text) > 63 or not _LABEL.fullmatch(text):
+        near = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
+        raise _wrong(
+            "a name of 1 to 63 lower-case letters, digits and '-' that begins and ends with a "
+            "letter or digit",
+            f'"{near}" would do' if near else "",
+        )
+    return text
+
+
+def _prefix(text: str) -> str:
+    if not _PREFIX.fullmatch(text):
+        raise _wrong("1 to 57 lower-case letters, digits and '-', the first not '-'")
+    return text
+
+
+def _interface(text: str) -> str:
+    if not _INTERFACE.fullmatch(text) or text in (".", "..", "lo"):
+        length = f" of {len(text)} characters" if len(text) > 15 else ""
+        raise _wrong(
+            "an interface name of 1 to 15 characters without '/', ':' and spaces, and not lo",
+            "the kernel keeps 16 bytes for a name, the last of them zero" if length else "",
+            f'"{text[:40]}"{length}' if length else "",
+        )
+    return text
+
+
+def _cidr(text: str) -> str:
+    if ":" in text:
+        raise _wrong("an IPv4 network such as 192.168.1.0/24", "IPv4 only in this version")
+    if not _CIDR.fullmatch(text):
+        hint = "add the length of the prefix" if "/" not in text else ""
+        raise _wrong("an IPv4 network such as 192.168.1.0/24", hint)
+    try:
+        network = IPv4Network(text, strict=False)
+    except (AddressValueError, NetmaskValueError) as error:
+        raise _wrong("an IPv4 network such as 192.168.1.0/24", str(error)) from None
+    if str(network) != text:
+        raise _wrong(
+            "an IPv4 network whose address has no bits set behind the prefix",
+            f"the network is {network}",
+        )
+    for range_, use in _UNUSABLE.items():
+        if network.overlaps(range_):
+            raise _wrong("a unicast IPv4 network", f"{range_} is for {use}")
+    return text
+
+
+def bits_per_second(value: Any) -> int:
+    """``"1.5gbit"`` as 1,500,000,000, in tc's units (powers of 1000)."""
+    expected = "a rate with its unit, such as 100mbit or 1gbit"
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise _wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
+    match = _RATE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise _wrong(expected)
+    whole, fraction, unit = match[1], match[2] or "", match[3]
+    if not unit:
+        raise _wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
+    factor = UNITS.get(unit.lower())
+    if factor is None:
+        bytes_ = "in tc's language bps is bytes per second" if unit.lower().endswith("bps") else ""
+        raise _wrong(expected, bytes_ or "the units are bit, kbit, mbit and gbit")
+    scaled = int(whole + fraction) * factor
+    if scaled % 10 ** len(fraction) or scaled < 8 * 10 ** len(fraction):
+        raise _wrong("a whole number of bits per second, at least 8bit")
+    bits: int = scaled // 10 ** len(fraction)
+    return bits
+
+
+def rate_text(bits: int) -> str:
+    """The shortest text of a rate: 1,500,000,000 as ``1500mbit``."""
+    unit, factor = next((u, f) for u, f in reversed(UNITS.items()) if bits % f == 0)
+    return f"{bits // factor}{unit}"
+
+
+def _label_key(text: str) -> str:
+    if not _LABEL_KEY.fullmatch(text):
+        raise _wrong("a label key of Kubernetes: an optional DNS prefix with '/', then a name")
+    return text
+
+
+def _label_value(text: str) -> str:
+    if not _LABEL_VALUE.fullmatch(text):
+        raise _wrong("a label value: at most 63 letters, digits, '-', '_' and '.'")
+    return text
+
+
+def _argument(text: str) -> str:
+    if "\0" in text:
+        raise _wrong("a text without the character NUL", "no program can receive it")
+    return text
+
+
+def _variable(text: str) -> str:
+    if not text or "=" in text or "\0" in text:
+        raise _wrong("the name of an environment variable: not empty, without '='")
+    return text
+
+
+def _module(text: str) -> str:
+    if not _MODULE.fullmatch(text):
+        raise _wrong("the name of a congestion control, such as reno, cubic or bbr")
+    return text
+
+
+def _text(pattern: re.Pattern[str], **more: Any) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$", **more})
+
+
+Name = Annotated[str, AfterValidator(_label), _text(_LABEL, maxLength=63)]
+NamePrefix = Annotated[str, AfterValidator(_prefix), _text(_PREFIX)]
+InterfaceName = Annotated[str, AfterValidator(_interface), _text(_INTERFACE)]
+Cidr = Annotated[str, AfterValidator(_cidr), _text(_CIDR)]
+BitsPerSecond = Annotated[
+    int,
+    BeforeValidator(bits_per_second),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+\s*([kKmMgG]?[bB][iI][tT])$"}),
+]
+LabelKey = Annotated[str, AfterValidator(_label_key), _text(_LABEL_KEY)]
+LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE)]
+Argument = Annotated[str, AfterValidator(_argument)]
+VariableName = Annotated[
+    str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": "^[^=]+$"})
+]
+CongestionControl = Annotated[str, AfterValidator(_module), _text(_MODULE)]
