@@ -1,0 +1,238 @@
+"""Netlink dumps as resources in normal form. Pure: bytes come in, values go out.
+
+What the kernel makes by itself (``derived``) is left out here, in one place: local and
+connected routes, the address of ``lo``, default rules and qdiscs, learnt neighbours and
+forwarding entries, everything of IPv6.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Mapping
+from socket import AF_INET, inet_ntoa
+from typing import NamedTuple
+
+from emulator.plan.resources import (
+    Addr,
+    Fdb,
+    Foreign,
+    Neigh,
+    Qdisc,
+    Resource,
+    Route,
+    Rule,
+)
+from emulator.substrate import rtnl
+from emulator.substrate.netlink import attributes
+
+Dump = Iterable[tuple[int, bytes]]
+Names = Mapping[int, str]
+
+
+class Link(NamedTuple):
+    """What a link dump says of one interface. ``peer`` is an index, in another namespace
+    when ``elsewhere``."""
+
+    index: int
+    name: str
+    kind: str
+    up: bool
+    mtu: int
+    mac: str
+    master: int
+    peer: int
+    elsewhere: bool
+    data: dict[int, bytes]
+    hairpin: bool
+
+
+_IFINFO = struct.Struct("=BxHiII")
+
+
+def _u32(data: bytes) -> int:
+    return int.from_bytes(data[:4], "little")
+
+
+def _mac(data: bytes) -> str:
+    text = ":".join(f"{byte:02x}" for byte in data)
+    return "" if text in ("", "00:00:00:00:00:00") else text
+
+
+def links(dump: Dump) -> Iterator[Link]:
+    """Every interface of a namespace."""
+    for _, body in dump:
+        _, _, index, flags, _ = _IFINFO.unpack_from(body)
+        found = attributes(body, 16)
+        info = attributes(found.get(rtnl.IFLA_LINKINFO, b""))
+        slave = attributes(info.get(rtnl.IFLA_INFO_SLAVE_DATA, b""))
+        yield Link(
+            index,
+            found[rtnl.IFLA_IFNAME].rstrip(b"\0").decode(),
+            info.get(rtnl.IFLA_INFO_KIND, b"").rstrip(b"\0").decode(),
+            bool(flags & rtnl.IFF_UP),
+            _u32(found[rtnl.IFLA_MTU]),
+            _mac(found.get(rtnl.IFLA_ADDRESS, b"")),
+            _u32(found.get(rtnl.IFLA_MASTER, b"\0\0\0\0")),
+            _u32(found.get(rtnl.IFLA_LINK, b"\0\0\0\0")),
+            rtnl.IFLA_LINK_NETNSID in found,
+            attributes(info.get(rtnl.IFLA_INFO_DATA, b"")),
+            slave.get(rtnl.IFLA_BRPORT_MODE, b"\0")[:1] == b"\1",
+        )
+
+
+def addrs(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
+    """IPv4 addresses but those that ``lo`` has from birth."""
+    for _, body in dump:
+        family, length, _, scope, index = struct.unpack_from("=BBBBI", body)
+        if family != AF_INET:
+            continue
+        found = attributes(body, 8)
+        text = inet_ntoa(found.get(rtnl.IFA_LOCAL) or found[rtnl.IFA_ADDRESS])
+        dev = names.get(index, f"if{index}")
+        if dev == "lo" and text == "127.0.0.1":
+            continue
+        yield Addr(ns, dev, f"{text}/{length}", rtnl.SCOPES.get(scope, str(scope)))
+
+
+_ROUTE = struct.Struct("=BBBBBBBBI")
+
+
+def routes(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
+    """IPv4 routes that somebody added: neither the local table nor connected routes."""
+    for _, body in dump:
+        family, length, _, _, table, proto, scope, kind, flags = _ROUTE.unpack_from(body)
+        found = attributes(body, 12)
+        if rtnl.RTA_TABLE in found:
+            table = _u32(found[rtnl.RTA_TABLE])
+        if family != AF_INET or table == 255 or proto == 2 or flags & rtnl.RTM_F_CLONED:
+            continue
+        dst = f"{inet_ntoa(found[rtnl.RTA_DST])}/{length}" if rtnl.RTA_DST in found else "default"
+        yield Route(
+            ns,
+            dst,
+            inet_ntoa(found[rtnl.RTA_GATEWAY]) if rtnl.RTA_GATEWAY in found else "",
+            names.get(_u32(found[rtnl.RTA_OIF]), "?") if rtnl.RTA_OIF in found else "",
+            bool(flags & rtnl.RTNH_F_ONLINK),
+            rtnl.SCOPES.get(scope, str(scope)),
+            rtnl.PROTOCOLS.get(proto, str(proto)),
+            inet_ntoa(found[rtnl.RTA_PREFSRC]) if rtnl.RTA_PREFSRC in found else "",
+            _u32(found.get(rtnl.RTA_PRIORITY, b"\0\0\0\0")),
+            table,
+            rtnl.ROUTE_TYPES.get(kind, str(kind)),
+        )
+
+
+_DEFAULT_RULES = {(0, 255), (32766, 254), (32767, 253)}
+
+
+def rules(ns: str, dump: Dump) -> Iterator[Resource]:
+    """Policy routing rules but the three that every namespace is born with."""
+    for _, body in dump:
+        family, to, source, _, table, _, _, _, flags = _ROUTE.unpack_from(body)
+        found = attributes(body, 12)
+        priority = _u32(found.get(rtnl.FRA_PRIORITY, b"\0\0\0\0"))
+        table = _u32(found[rtnl.FRA_TABLE]) if rtnl.FRA_TABLE in found else table
+        if family != AF_INET or ((priority, table) in _DEFAULT_RULES and len(found) <= 4):
+            continue
+        words = ["not"] if flags & rtnl.FIB_RULE_INVERT else []
+        words.append(
+            f"from {inet_ntoa(found[rtnl.FRA_SRC])}/{source}"
+            if rtnl.FRA_SRC in found
+            else "from all"
+        )
+        if rtnl.FRA_DST in found:
+            words.append(f"to {inet_ntoa(found[rtnl.FRA_DST])}/{to}")
+        for number, name in ((rtnl.FRA_IIFNAME, "iif"), (rtnl.FRA_OIFNAME, "oif")):
+            if number in found:
+                words.append(f"{name} {found[number].rstrip(bytes(1)).decode()}")
+        if rtnl.FRA_FWMARK in found:
+            mask = _u32(found.get(rtnl.FRA_FWMASK, b"\xff" * 4))
+            mark = f"fwmark {_u32(found[rtnl.FRA_FWMARK]):#x}"
+            words.append(mark if mask == 0xFFFFFFFF else f"{mark}/{mask:#x}")
+        yield Rule(ns, priority, " ".join(words), table)
+
+
+_NDMSG = struct.Struct("=BxHiHBB")
+
+
+def neighbours(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
+    """Permanent IPv4 neighbour entries."""
+    for _, body in dump:
+        family, _, index, state, _, _ = _NDMSG.unpack_from(body)
+        found = attributes(body, 12)
+        if family == AF_INET and state & rtnl.NUD_PERMANENT and rtnl.NDA_LLADDR in found:
+            address = inet_ntoa(found[rtnl.NDA_DST])
+            yield Neigh(ns, names.get(index, "?"), address, _mac(found[rtnl.NDA_LLADDR]))
+
+
+def dynamic_neighbours(dump: Dump) -> Iterator[tuple[int, bytes]]:
+    """(interface index, packed address) of every learnt IPv4 neighbour."""
+    for _, body in dump:
+        family, _, index, state, _, _ = _NDMSG.unpack_from(body)
+        if family == AF_INET and not state & (rtnl.NUD_PERMANENT | rtnl.NUD_NOARP):
+            yield index, attributes(body, 12)[rtnl.NDA_DST]
+
+
+def forwarding(ns: str, dump: Dump, vxlans: Names) -> Iterator[Resource]:
+    """Permanent forwarding entries of VXLAN devices (``vxlans``: index to name)."""
+    for _, body in dump:
+        _, _, index, state, flags, _ = _NDMSG.unpack_from(body)
+        found = attributes(body, 12)
+        if (
+            index in vxlans
+            and flags & rtnl.NTF_SELF
+            and state & rtnl.NUD_PERMANENT
+            and rtnl.NDA_DST in found
+        ):
+            lladdr = ":".join(f"{byte:02x}" for byte in found[rtnl.NDA_LLADDR])
+            yield Fdb(ns, vxlans[index], lladdr, inet_ntoa(found[rtnl.NDA_DST]))
+
+
+_TCMSG = struct.Struct("=BxxxiIII")
+_BORN = {"noqueue", "pfifo_fast", "fq_codel", "fq", "mq"}
+
+
+def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resource]:
+    """Root qdiscs that somebody set; htb with the one class that holds the rate."""
+    fifo: dict[int, int] = {}
+    roots: list[tuple[int, int, str, bytes]] = []
+    for _, body in dump:
+        _, index, handle, parent, _ = _TCMSG.unpack_from(body)
+        found = attributes(body, 20)
+        kind = found[rtnl.TCA_KIND].rstrip(b"\0").decode()
+        options = found.get(rtnl.TCA_OPTIONS, b"")
+        if kind == "pfifo" and parent == 0x00010001:
+            fifo[index] = _u32(options)
+        elif kind not in _BORN or handle:
+            roots.append((index, parent, kind, options))
+    rates: dict[int, dict[int, bytes]] = {}
+    if any(kind == "htb" for _, _, kind, _ in roots):
+        for _, body in classes:
+            _, index, handle, _, _ = _TCMSG.unpack_from(body)
+            if handle == 0x00010001:
+                rates[index] = attributes(attributes(body, 20).get(rtnl.TCA_OPTIONS, b""))
+    for index, parent, kind, options in roots:
+        dev = names.get(index, "?")
+        if kind == "tbf" and parent == rtnl.TC_H_ROOT:
+            found = attributes(options)
+            parms = found[rtnl.TCA_TBF_PARMS]
+            rate = _rate(parms, found.get(rtnl.TCA_TBF_RATE64))
+            limit, buffer = struct.unpack_from("=II", parms, 24)
+            yield Qdisc(ns, dev, "tbf", rate * 8, _burst(buffer, rate), limit, 0)
+        elif kind == "htb" and parent == rtnl.TC_H_ROOT and index in rates:
+            found = rates[index]
+            parms = found[rtnl.TCA_HTB_PARMS]
+            rate = _rate(parms, found.get(rtnl.TCA_HTB_RATE64))
+            (buffer,) = struct.unpack_from("=I", parms, 24)
+            yield Qdisc(ns, dev, "htb", rate * 8, _burst(buffer, rate), 0, fifo.get(index, 0))
+        else:
+            yield Foreign(ns, "qdisc", dev, kind)
+
+
+def _rate(parms: bytes, rate64: bytes | None) -> int:
+    return int.from_bytes(rate64, "little") if rate64 else _u32(parms[8:])
+
+
+def _burst(buffer: int, rate: int) -> int:
+    """Bytes from ticks of 64 ns, to the whole thousand that the plan has."""
+    return round(buffer * 64 * rate / 1e9 / 1000) * 1000

@@ -1,0 +1,306 @@
+"""Resources as netlink messages. Pure: indices come in, bytes go out."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from socket import AF_INET, AF_INET6, inet_aton
+
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    Interface,
+    Neigh,
+    Qdisc,
+    Route,
+    Rule,
+    Vxlan,
+)
+from emulator.substrate import rtnl
+from emulator.substrate.netlink import (
+    NLM_F_CREATE,
+    NLM_F_EXCL,
+    NLM_F_REPLACE,
+    Message,
+    attr,
+    attr_str,
+    attr_u32,
+)
+
+Index = Callable[[str, str], int]
+"""(namespace, interface) to interface index."""
+
+_IFINFO = struct.Struct("=BxHiII")
+_NEW = NLM_F_CREATE | NLM_F_EXCL
+_NO_LINK_LOCAL = attr(
+    AF_INET6, struct.pack("=HHB", 5, rtnl.IFLA_INET6_ADDR_GEN_MODE, 1) + b"\0\0\0"
+)
+
+
+def _ifinfo(index: int, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+    return _IFINFO.pack(family, 0, index, flags, change)
+
+
+def _mac(text: str) -> bytes:
+    return bytes.fromhex(text.replace(":", ""))
+
+
+def _linkinfo(kind: str, data: bytes) -> bytes:
+    body = attr_str(rtnl.IFLA_INFO_KIND, kind)
+    if data:
+        body += attr(rtnl.IFLA_INFO_DATA, data)
+    return attr(rtnl.IFLA_LINKINFO, body)
+
+
+def _birth(name: str, config: Interface | None, master: int = 0) -> bytes:
+    """What creation can already set of an interface's configuration."""
+    body = attr_str(rtnl.IFLA_IFNAME, name)
+    if config is not None:
+        body += attr_u32(rtnl.IFLA_MTU, config.mtu)
+        if config.mac:
+            body += attr(rtnl.IFLA_ADDRESS, _mac(config.mac))
+    if master:
+        body += attr_u32(rtnl.IFLA_MASTER, master)
+    return body
+
+
+def bridge(r: Bridge, index: Index, config: Interface | None) -> Message:
+    """Create a bridge."""
+    body = _ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("bridge", b"")
+    return Message(rtnl.RTM_NEWLINK, _NEW, body)
+
+
+def veth(
+    near: tuple[str, str],
+    far: tuple[str, str],
+    far_fd: int,
+    index: Index,
+    configs: Callable[[str, str], Interface | None],
+) -> Message:
+    """Create a pair from the namespace of ``near``; the far end is put into ``far_fd``'s."""
+    near_config = configs(*near)
+    master = index(near[0], near_config.master) if near_config and near_config.master else 0
+    body = _ifinfo(index(*near)) + _birth(near[1], near_config, master)
+    peer = _ifinfo(index(*far)) + _birth(far[1], configs(*far))
+    fd = attr_u32(rtnl.IFLA_NET_NS_FD, far_fd)
+    body += _linkinfo("veth", attr(rtnl.VETH_INFO_PEER, peer + fd))
+    return Message(rtnl.RTM_NEWLINK, _NEW, body, fd_at=len(body) - 4)
+
+
+def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
+    """Create a VXLAN device bound to its parent."""
+    data = (
+        attr_u32(rtnl.IFLA_VXLAN_ID, r.vni)
+        + attr_u32(rtnl.IFLA_VXLAN_LINK, index(r.ns, r.parent))
+        + attr(rtnl.IFLA_VXLAN_LOCAL, inet_aton(r.local))
+        + attr(rtnl.IFLA_VXLAN_LEARNING, bytes([r.learning]))
+        + attr(rtnl.IFLA_VXLAN_PORT, struct.pack(">H", r.port))
+    )
+    body = _ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("vxlan", data)
+    return Message(rtnl.RTM_NEWLINK, _NEW, body)
+
+
+def delete_device(ns: str, name: str, index: Index) -> Message:
+    """Remove a device."""
+    return Message(rtnl.RTM_DELLINK, 0, _ifinfo(index(ns, name)))
+
+
+def configure(
+    want: Interface, have: Interface, index: Index, inet: dict[int, int]
+) -> Iterator[Message]:
+    """Bring an interface from ``have`` to ``want``; ``inet`` are IPv4 settings by number.
+
+    Settings of address families come in a message of their own, before the interface
+    goes up: in one message the kernel would apply them after, when IPv6 has already
+    made its link-local address.
+    """
+    at = index(want.ns, want.name)
+    settings = b""
+    if inet:
+        pairs = b"".join(attr_u32(number, value) for number, value in inet.items())
+        settings += attr(AF_INET, attr(rtnl.IFLA_INET_CONF, pairs))
+    if want.up and not have.up and want.name != "lo":
+        settings += _NO_LINK_LOCAL
+    if settings:
+        yield Message(rtnl.RTM_SETLINK, 0, _ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
+    body = b""
+    if want.mtu != have.mtu:
+        body += attr_u32(rtnl.IFLA_MTU, want.mtu)
+    if want.mac and want.mac != have.mac:
+        body += attr(rtnl.IFLA_ADDRESS, _mac(want.mac))
+    if want.master != have.master:
+        body += attr_u32(rtnl.IFLA_MASTER, index(want.ns, want.master) if want.master else 0)
+    if body:
+        yield Message(rtnl.RTM_SETLINK, 0, _ifinfo(at) + body)
+    flags = change = 0
+    body = b""
+    if want.master and want.hairpin != have.hairpin:
+        port = attr(rtnl.IFLA_BRPORT_MODE, bytes([want.hairpin]))
+        body = attr(
+            rtnl.IFLA_LINKINFO,
+            attr_str(rtnl.IFLA_INFO_SLAVE_KIND, "bridge") + attr(rtnl.IFLA_INFO_SLAVE_DATA, port),
+        )
+    if want.up != have.up:
+        flags, change = int(want.up), rtnl.IFF_UP
+    if body or change:
+        yield Message(rtnl.RTM_NEWLINK, 0, _ifinfo(at, flags, change) + body)
+
+
+def addr(r: Addr, index: Index, add: bool) -> Message:
+    """Add or remove an address, with the broadcast address that its prefix implies."""
+    text, _, prefix = r.address.partition("/")
+    raw = inet_aton(text)
+    length = int(prefix)
+    body = struct.pack(
+        "=BBBBI", AF_INET, length, 0, rtnl.SCOPE_NUMBERS[r.scope], index(r.ns, r.dev)
+    )
+    body += attr(rtnl.IFA_LOCAL, raw) + attr(rtnl.IFA_ADDRESS, raw)
+    if add and length < 31:
+        host = int.from_bytes(raw, "big") | (1 << (32 - length)) - 1
+        body += attr(rtnl.IFA_BROADCAST, host.to_bytes(4, "big"))
+    return Message(rtnl.RTM_NEWADDR if add else rtnl.RTM_DELADDR, _NEW if add else 0, body)
+
+
+def route(r: Route, index: Index, action: str) -> Message:
+    """Add, replace or delete a route."""
+    length = 0
+    body = b""
+    if r.dst != "default":
+        text, _, prefix = r.dst.partition("/")
+        length = int(prefix or 32)
+        body += attr(rtnl.RTA_DST, inet_aton(text))
+    if r.via:
+        body += attr(rtnl.RTA_GATEWAY, inet_aton(r.via))
+    if r.dev:
+        body += attr_u32(rtnl.RTA_OIF, index(r.ns, r.dev))
+    if r.src:
+        body += attr(rtnl.RTA_PREFSRC, inet_aton(r.src))
+    if r.metric:
+        body += attr_u32(rtnl.RTA_PRIORITY, r.metric)
+    if r.table > 255:
+        body += attr_u32(rtnl.RTA_TABLE, r.table)
+    head = struct.pack(
+        "=BBBBBBBBI",
+        AF_INET,
+        length,
+        0,
+        0,
+        r.table if r.table < 256 else 0,
+        protocol_number(r.proto),
+        rtnl.SCOPE_NUMBERS[r.scope],
+        rtnl.ROUTE_TYPE_NUMBERS[r.type],
+        rtnl.RTNH_F_ONLINK if r.onlink else 0,
+    )
+    if action == "delete":
+        return Message(rtnl.RTM_DELROUTE, 0, head + body)
+    flags = NLM_F_CREATE | (NLM_F_EXCL if action == "create" else NLM_F_REPLACE)
+    return Message(rtnl.RTM_NEWROUTE, flags, head + body)
+
+
+def protocol_number(name: str) -> int:
+    """The number of a route protocol that has a name or is one."""
+    return rtnl.PROTOCOL_NUMBERS[name] if name in rtnl.PROTOCOL_NUMBERS else int(name)
+
+
+def rule(r: Rule, index: Index, add: bool) -> Message:
+    """Add or remove a policy routing rule; selectors: ``from``, ``to``, ``iif``, ``fwmark``."""
+    words = r.selector.split()
+    flags = 0
+    if words and words[0] == "not":
+        flags, words = rtnl.FIB_RULE_INVERT, words[1:]
+    lengths = {"from": 0, "to": 0}
+    body = b""
+    for name, value in zip(words[::2], words[1::2], strict=True):
+        if name in lengths and value != "all":
+            text, _, prefix = value.partition("/")
+            lengths[name] = int(prefix or 32)
+            body += attr(rtnl.FRA_SRC if name == "from" else rtnl.FRA_DST, inet_aton(text))
+        elif name in ("iif", "oif"):
+            body += attr_str(rtnl.FRA_IIFNAME if name == "iif" else rtnl.FRA_OIFNAME, value)
+        elif name == "fwmark":
+            mark, _, mask = value.partition("/")
+            body += attr_u32(rtnl.FRA_FWMARK, int(mark, 0))
+            body += attr_u32(rtnl.FRA_FWMASK, int(mask, 0) if mask else 0xFFFFFFFF)
+    body += attr_u32(rtnl.FRA_PRIORITY, r.priority) + attr_u32(rtnl.FRA_TABLE, r.table)
+    head = struct.pack(
+        "=BBBBBBBBI",
+        AF_INET,
+        lengths["to"],
+        lengths["from"],
+        0,
+        r.table if r.table < 256 else 0,
+        0,
+        0,
+        1,
+        flags,
+    )
+    return Message(rtnl.RTM_NEWRULE if add else rtnl.RTM_DELRULE, _NEW if add else 0, head + body)
+
+
+def neigh(r: Neigh, index: Index, add: bool) -> Message:
+    """Add or remove a permanent neighbour entry."""
+    body = struct.pack("=BxHiHBB", AF_INET, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0)
+    body += attr(rtnl.NDA_DST, inet_aton(r.address))
+    body += attr(rtnl.NDA_LLADDR, _mac(r.lladdr))
+    return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
+
+
+def fdb(r: Fdb, index: Index, add: bool) -> Message:
+    """Add or remove a permanent forwarding entry of a VXLAN device."""
+    state = rtnl.NUD_PERMANENT | (rtnl.NUD_NOARP if add else 0)
+    body = struct.pack("=BxHiHBB", rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0)
+    body += attr(rtnl.NDA_DST, inet_aton(r.dst)) + attr(rtnl.NDA_LLADDR, _mac(r.lladdr))
+    return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
+
+
+_TICK_NS = 64
+_RATESPEC = struct.Struct("=BBHhHI")
+
+
+def _ratespec(rate_b: int) -> bytes:
+    # linklayer 1 is Ethernet: the kernel then computes times itself and needs no rate table
+    return _RATESPEC.pack(0, 1, 0, 0, 0, min(rate_b, 0xFFFFFFFF))
+
+
+def ticks(burst_b: int, rate_b: int) -> int:
+    """The time that ``burst_b`` bytes take at ``rate_b`` bytes per second, in kernel ticks."""
+    return burst_b * 1_000_000_000 // rate_b // _TICK_NS
+
+
+def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
+    """Shape the root of an interface: tbf, or htb with one class and a pfifo below it."""
+    dev = index(r.ns, r.dev)
+    head = struct.pack("=BxxxiIII", 0, dev, 0x00010000, rtnl.TC_H_ROOT, 0)
+    kind = attr_str(rtnl.TCA_KIND, r.discipline)
+    if not add:
+        yield Message(rtnl.RTM_DELQDISC, 0, head + kind)
+        return
+    rate = r.rate_bit // 8
+    buffer = ticks(r.burst_b, rate)
+    flags = NLM_F_CREATE | NLM_F_REPLACE
+    if r.discipline == "tbf":
+        parms = _ratespec(rate) + _ratespec(0) + struct.pack("=III", r.limit_b, buffer, 0)
+        options = attr(rtnl.TCA_TBF_PARMS, parms) + attr_u32(rtnl.TCA_TBF_BURST, r.burst_b)
+        if rate > 0xFFFFFFFF:
+            options += attr(rtnl.TCA_TBF_RATE64, struct.pack("=Q", rate))
+        yield Message(rtnl.RTM_NEWQDISC, flags, head + kind + attr(rtnl.TCA_OPTIONS, options))
+        return
+    init = struct.pack("=IIIII", 3, 10, 1, 0, 0)
+    options = attr(rtnl.TCA_OPTIONS, attr(rtnl.TCA_HTB_INIT, init))
+    yield Message(rtnl.RTM_NEWQDISC, flags, head + kind + options)
+    parms = _ratespec(rate) * 2 + struct.pack("=IIIII", buffer, buffer, 60000, 0, 0)
+    options = attr(rtnl.TCA_HTB_PARMS, parms)
+    if rate > 0xFFFFFFFF:
+        options += attr(rtnl.TCA_HTB_RATE64, struct.pack("=Q", rate))
+        options += attr(rtnl.TCA_HTB_CEIL64, struct.pack("=Q", rate))
+    leaf = struct.pack("=BxxxiIII", 0, dev, 0x00010001, 0x00010000, 0)
+    yield Message(rtnl.RTM_NEWTCLASS, flags, leaf + kind + attr(rtnl.TCA_OPTIONS, options))
+    fifo = struct.pack("=BxxxiIII", 0, dev, 0x00020000, 0x00010001, 0)
+    yield Message(
+        rtnl.RTM_NEWQDISC,
+        flags,
+        fifo
+        + attr_str(rtnl.TCA_KIND, "pfifo")
+        + attr(rtnl.TCA_OPTIONS, struct.pack("=I", r.limit_p)),
+    )

@@ -1,0 +1,82 @@
+"""Offloads of an interface through ethtool's ioctl: what is *requested*, not what is active.
+
+The active state of a bridge follows its ports; the requested one is what somebody set.
+"""
+
+from __future__ import annotations
+
+import array
+import errno
+import fcntl
+import socket
+import struct
+from typing import NamedTuple
+
+_SIOCETHTOOL = 0x8946
+_GSTRINGS, _GSSET_INFO, _GFEATURES, _SFEATURES = 0x1B, 0x37, 0x3A, 0x3B
+_ETH_SS_FEATURES = 4
+_TSO = (
+    "tx-tcp-segmentation",
+    "tx-tcp-ecn-segmentation",
+    "tx-tcp-mangleid-segmentation",
+    "tx-tcp6-segmentation",
+)
+_GSO = ("tx-generic-segmentation",)
+_GRO = ("rx-gro",)
+
+
+def _ioctl(sock: socket.socket, dev: str, data: bytearray) -> None:
+    buffer = array.array("B", data)
+    address, _ = buffer.buffer_info()
+    fcntl.ioctl(sock.fileno(), _SIOCETHTOOL, struct.pack("=16sQ16x", dev.encode(), address))
+    data[:] = buffer.tobytes()
+
+
+class FeatureBits(NamedTuple):
+    """Where the kernel at hand keeps each feature: bit masks, and 32-bit blocks in all."""
+
+    tso: int
+    gso: int
+    gro: int
+    blocks: int
+
+
+def feature_bits(sock: socket.socket, dev: str = "lo") -> FeatureBits:
+    """Ask the kernel for the names of its features; their numbers differ between versions."""
+    data = bytearray(struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _ETH_SS_FEATURES, 0))
+    _ioctl(sock, dev, data)
+    (count,) = struct.unpack_from("=I", data, 16)
+    data = bytearray(struct.pack("=III", _GSTRINGS, _ETH_SS_FEATURES, count) + bytes(32 * count))
+    _ioctl(sock, dev, data)
+    names = [data[12 + 32 * i : 44 + 32 * i].split(b"\0", 1)[0].decode() for i in range(count)]
+
+    def mask(wanted: tuple[str, ...]) -> int:
+        return sum(1 << i for i, name in enumerate(names) if name in wanted)
+
+    return FeatureBits(mask(_TSO), mask(_GSO), mask(_GRO), (count + 31) // 32)
+
+
+def requested(sock: socket.socket, dev: str, bits: FeatureBits) -> tuple[bool, bool, bool]:
+    """(tso, gso, gro) as requested. OSError (ENODEV where the interface is gone)."""
+    data = bytearray(struct.pack("=II", _GFEATURES, bits.blocks) + bytes(16 * bits.blocks))
+    _ioctl(sock, dev, data)
+    value = 0
+    for block in range(bits.blocks):
+        (part,) = struct.unpack_from("=I", data, 8 + 16 * block + 4)
+        value |= part << (32 * block)
+    return bool(value & bits.tso), bool(value & bits.gso), bool(value & bits.gro)
+
+
+def change(sock: socket.socket, dev: str, bits: FeatureBits, on: int, off: int) -> bytearray:
+    """Request the features of mask ``on`` and drop those of ``off``. Returns the request."""
+    request = bytearray(struct.pack("=II", _SFEATURES, bits.blocks))
+    for block in range(bits.blocks):
+        shift = 32 * block
+        request += struct.pack("=II", (on | off) >> shift & 0xFFFFFFFF, on >> shift & 0xFFFFFFFF)
+    sent = bytearray(request)
+    try:
+        _ioctl(sock, dev, sent)
+    except OSError as error:
+        if error.errno != errno.EOPNOTSUPP:
+            raise
+    return request

@@ -1,0 +1,76 @@
+"""nftables through its own library, in this process: a transaction costs a fifth of a
+millisecond instead of the several that starting ``nft`` takes."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import functools
+import os
+
+from emulator.errors import Unsupported
+
+_STATELESS = 1 << 1
+
+
+@functools.cache
+def _library() -> ctypes.CDLL:
+    try:
+        lib = ctypes.CDLL("libnftables.so.1")
+    except OSError as error:
+        raise Unsupported(
+            "libnftables.so.1 is missing; install it: sudo apt-get install nftables"
+        ) from error
+    lib.nft_ctx_new.restype = ctypes.c_void_p
+    lib.nft_ctx_new.argtypes = (ctypes.c_uint32,)
+    lib.nft_ctx_free.argtypes = (ctypes.c_void_p,)
+    lib.nft_ctx_buffer_output.argtypes = (ctypes.c_void_p,)
+    lib.nft_ctx_buffer_error.argtypes = (ctypes.c_void_p,)
+    lib.nft_ctx_output_set_flags.argtypes = (ctypes.c_void_p, ctypes.c_uint)
+    lib.nft_run_cmd_from_buffer.argtypes = (ctypes.c_void_p, ctypes.c_char_p)
+    for name in ("nft_ctx_get_output_buffer", "nft_ctx_get_error_buffer"):
+        getattr(lib, name).restype = ctypes.c_char_p
+        getattr(lib, name).argtypes = (ctypes.c_void_p,)
+    return lib
+
+
+def load() -> None:
+    """Load the library now, so that a missing one is known early. Unsupported."""
+    _library()
+
+
+def run(commands: str) -> str:
+    """Run commands in the current network namespace as one transaction; returns the output.
+
+    OSError with nft's own words when it refuses. The context is made anew each time: it
+    holds a socket of the namespace that it was made in.
+    """
+    lib = _library()
+    context = lib.nft_ctx_new(0)
+    if not context:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM), "nftables")
+    try:
+        lib.nft_ctx_buffer_output(context)
+        lib.nft_ctx_buffer_error(context)
+        lib.nft_ctx_output_set_flags(context, _STATELESS)
+        if lib.nft_run_cmd_from_buffer(context, commands.encode()):
+            words = (lib.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
+            raise OSError(errno.EINVAL, words.strip() or "refused", "nftables")
+        return str((lib.nft_ctx_get_output_buffer(context) or b"").decode())
+    finally:
+        lib.nft_ctx_free(context)
+
+
+def tables() -> dict[tuple[str, str], str]:
+    """Every table of the current namespace: (family, name) to its listing."""
+    found: dict[tuple[str, str], str] = {}
+    block: list[str] = []
+    for row in run("list ruleset").splitlines(keepends=True):
+        if row.startswith("#"):
+            continue
+        block.append(row)
+        if row == "}\n":
+            _, family, name, *_ = block[0].split()
+            found[family, name] = "".join(block)
+            block = []
+    return found
