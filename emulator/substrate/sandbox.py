@@ -1,0 +1,43 @@
+"""What a process of the lab sees: one network namespace, its own host name and files.
+
+``/run``, ``/tmp`` and the writable parts of ``/var`` are the namespace's own, shared by
+all its processes; the rest of the file system is the host's, read-only. Files that the
+plan puts below ``/etc`` lie over the host's. Everything here runs in a child that is
+about to exec.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from emulator.substrate import libc
+
+NAMES = Path("/run/netns")
+FILES = Path("/run/podwire/files")
+PROCFS = Path("/run/podwire/proc")
+_OWN = ("/var/lib", "/var/log", "/var/cache", "/var/tmp", "/tmp", "/run")
+
+
+def private_files(ns: str) -> None:
+    """Give the calling process the file system of namespace ``ns``.
+
+    To be called inside the network namespace, so that ``/sys`` shows its interfaces.
+    ``/run`` comes last: the other directories' sources lie below it.
+    """
+    libc.unshare(libc.CLONE_NEWNS | libc.CLONE_NEWUTS)
+    libc.sethostname(ns[:64])
+    libc.mount("sysfs", "/sys", "sysfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
+    own = FILES / ns
+    etc = own / "etc"
+    if etc.is_dir():
+        for path in sorted(p for p in etc.rglob("*") if p.is_file()):
+            target = Path("/etc") / path.relative_to(etc)
+            if target.exists():
+                libc.mount(str(path), str(target), "", libc.MS_BIND)
+    for place in _OWN:
+        source = own / place.lstrip("/")
+        source.mkdir(parents=True, exist_ok=True)
+        if place in ("/tmp", "/var/tmp"):
+            os.chmod(source, 0o1777)
+        libc.mount(str(source), place, "", libc.MS_BIND)
