@@ -1,0 +1,67 @@
+"""One run at a time: two that measure at once would measure each other."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from emulator.errors import PodwireError, Problem
+
+
+@contextmanager
+def measuring(path: Path, holder: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Hold the lock at ``path``; wait for it as long as it takes, having said who has it.
+
+    ``holder`` is what others are told about this run.  The lock ends with the process however
+    that ends.  Ctrl-C ends the waiting.
+    """
+    descriptor, ours = _open(path)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say(f"waiting for {_read(descriptor)} (Ctrl-C gives up)")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if ours:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)
+        yield
+    finally:
+        # A process forked meanwhile shares the lock: closing alone would leave it locked.
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+def _open(path: Path) -> tuple[int, bool]:
+    """A descriptor, and whether it can be written: flock needs no more than reading."""
+    flags = os.O_CLOEXEC | os.O_NOFOLLOW
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644), True
+    except PermissionError:
+        pass
+    except OSError as error:
+        raise _unusable(path, error) from error
+    try:
+        return os.open(path, os.O_RDONLY | flags), False
+    except OSError as error:
+        raise _unusable(path, error) from error
+
+
+def _unusable(path: Path, error: OSError) -> PodwireError:
+    return PodwireError(
+        Problem(f"lock file {path}", error.strerror or str(error), "a file that can be opened",
+                "remove it, or make its folder writable")
+    )  # fmt: skip
+
+
+def _read(descriptor: int) -> str:
+    try:
+        held = json.loads(os.pread(descriptor, 4096, 0))
+        return f"{held['holder']} (process {held['pid']})"
+    except (ValueError, KeyError, TypeError):
+        return "another run"

@@ -1,0 +1,306 @@
+"""The loop of a run: for each block a fresh lab for every condition, measured and stored.
+
+Building and measuring never overlap.  Whatever ends the run (the last block, the precision
+asked for, Ctrl-C, an error), the folder then holds a readable result over the complete blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TextIO, TypeVar
+
+from emulator.errors import PodwireError, Problem
+from emulator.harness import fingerprint as fingerprints
+from emulator.harness import settings as precision
+from emulator.harness import store as stores
+from emulator.harness.experiment import Condition, Experiment, block_seed
+from emulator.harness.progress import Progress
+from emulator.harness.settings import Settings
+from emulator.harness.store import Store, StoredRun
+from emulator.measure.sample import Sample
+
+LabT = TypeVar("LabT")
+Analyse = Callable[[StoredRun], Mapping[str, Any]]
+"""A stored run to its summary document: ``emulator.report.summary.summarise``."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: ``status`` is complete, interrupted or failed; ``why`` one sentence."""
+
+    folder: Path
+    status: str
+    why: str
+    summary: Mapping[str, Any]
+
+
+def run(
+    experiment: Experiment[LabT],
+    settings: Settings,
+    results: Path,
+    *,
+    fingerprint: Mapping[str, Any],
+    analyse: Analyse,
+    stream: TextIO,
+    resume: bool = False,
+    name: str | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Outcome:
+    """Run an experiment and store it under ``results/<experiment>/<run>``.
+
+    The caller holds the lock (``harness.lock``) so that nothing else measures meanwhile.
+    Ctrl-C ends it with status ``interrupted``.  PodwireError of a lab, an instrument, a gate or
+    a full disk is raised after the partial result has been stored with status ``failed``.
+    """
+    if resume:
+        store = _reopen(experiment, settings, results, fingerprint)
+    else:
+        store = _create(experiment, settings, results, fingerprint, name, stream)
+    return _Session(experiment, settings, store, analyse, stream, clock).go()
+
+
+def _create(
+    experiment: Experiment[LabT], settings: Settings, results: Path,
+    fingerprint: Mapping[str, Any], name: str | None, stream: TextIO,
+) -> Store:  # fmt: skip
+    left = stores.unfinished(results, experiment.name)
+    if left and name is None:
+        stream.write(f"{left} holds {stores.describe(left)}; --resume would continue it\n")
+    described = {one.name: experiment.describe(one) for one in experiment.matrix.conditions}
+    manifest = {
+        "experiment": experiment.name,
+        "question": experiment.question,
+        "status": "running",
+        "why": "",
+        "started": stores.now(),
+        "ended": None,
+        "measuring_share": None,
+        "settings": settings.as_json(),
+        "metrics": [metric._asdict() for metric in experiment.metrics],
+        "headline": list(experiment.headline),
+        "pairs": [pair._asdict() for pair in experiment.matrix.pairs],
+        "conditions": [
+            {"name": one.name, "arm": one.arm, "factors": dict(one.factors)}
+            for one in experiment.matrix.conditions
+        ],
+        "exclusions": [exclusion.name for exclusion in experiment.exclusions],
+        "fingerprint": dict(fingerprint),
+        "fingerprint_hash": fingerprints.identity(fingerprint),
+    }
+    return Store.create(
+        results, name or stores.new_name(results, experiment.name), manifest, described
+    )
+
+
+def _reopen(
+    experiment: Experiment[LabT], settings: Settings, results: Path,
+    fingerprint: Mapping[str, Any],
+) -> Store:  # fmt: skip
+    folder = stores.unfinished(results, experiment.name)
+    if folder is None:
+        raise PodwireError(
+            Problem(str(results / experiment.name), "no unfinished run", "one to continue",
+                    "start a new run without --resume")
+        )  # fmt: skip
+    manifest = stores.read(folder).manifest
+    conditions = sorted(one.name for one in experiment.matrix.conditions)
+    changed = fingerprints.differences(manifest["fingerprint"], fingerprint)
+    changed += fingerprints.differences(manifest["settings"], settings.as_json(), "settings.")
+    before = sorted(one["name"] for one in manifest["conditions"])
+    changed += fingerprints.differences({"conditions": before}, {"conditions": conditions})
+    if not changed:
+        described = {one.name: experiment.describe(one) for one in experiment.matrix.conditions}
+        for kind, digests in stores.digests(described).items():
+            changed += fingerprints.differences(manifest[kind], digests, f"{kind}.")
+    if changed:
+        raise PodwireError(
+            Problem(str(folder), "; ".join(changed), "the machine and the settings that it had",
+                    "start a new run without --resume; the old one stays readable")
+        )  # fmt: skip
+    return Store.reopen(folder)
+
+
+class _Session(Generic[LabT]):
+    """One stretch of a run, from a start or a resumption to its end."""
+
+    def __init__(
+        self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
+        stream: TextIO, clock: Callable[[], float],
+    ) -> None:  # fmt: skip
+        self._experiment, self._settings, self._store = experiment, settings, store
+        self._analyse, self._clock = analyse, clock
+        self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
+        self._whole = {one["block"] for one in self._blocks if one["complete"]}
+        self._cell = 1 + max((row.cell for row in stores.read(store.folder).rows), default=0)
+        self._session: dict[str, Any] = {
+            "started": stores.now(), "ended": None, "wall_s": 0.0, "measured_s": 0.0
+        }  # fmt: skip
+        self._began = clock()
+        self._looks = 0
+        ahead = [block for block in self._numbers() if block not in self._whole]
+        cells = len(ahead) * len(experiment.matrix.conditions)
+        self._progress = Progress(stream, cells, clock)
+
+    def go(self) -> Outcome:
+        """All blocks, then the end; see ``run``."""
+        self._store.manifest["status"] = "running"
+        self._store.manifest["sessions"].append(self._session)
+        self._store.save()
+        try:
+            why = self._all_blocks()
+            return self._end("complete", why)
+        except KeyboardInterrupt:
+            return self._end("interrupted", f"Ctrl-C after {self._count()}")
+        except PodwireError as error:
+            self._end_after(error)
+            raise
+        finally:
+            self._progress.close()
+            self._store.close()
+
+    def _numbers(self) -> range:
+        return range(0 if self._settings.warm_up else 1, self._settings.last_block + 1)
+
+    def _count(self) -> str:
+        measured = len(self._whole - {0})
+        return f"{measured} complete block{'' if measured == 1 else 's'}"
+
+    def _all_blocks(self) -> str:
+        """Run what is missing; says why it is enough."""
+        settings = self._settings
+        for block in self._numbers():
+            if block in self._whole:
+                continue
+            if self._no_time_for_another():
+                return self._reached(f"time budget of {settings.budget_s:g} s")
+            if self._precise() and block > settings.blocks:
+                break
+            self._block(block)
+        if settings.precision is None:
+            return f"all {self._count()}"
+        return self._reached("" if self._precise() else f"limit of {settings.most_blocks} blocks")
+
+    def _precise(self) -> bool:
+        """Whether the intervals were narrow at enough looks in succession, this one included."""
+        target = self._settings.precision
+        if target is None:
+            return False
+        looks = self._store.manifest.setdefault("looks", [])
+        measured = len(self._whole - {0})
+        if not looks or looks[-1]["blocks"] != measured:
+            summary = self._analyse(stores.read(self._store.folder))
+            found = precision.widths(
+                summary, self._experiment.headline, self._experiment.matrix.pairs
+            )
+            looks.append(
+                {"blocks": measured, "narrow": precision.narrow(found, target),
+                 "widest": precision.widest(found)}
+            )  # fmt: skip
+        recent = looks[-precision.LOOKS :]
+        return len(recent) == precision.LOOKS and all(look["narrow"] for look in recent)
+
+    def _reached(self, limit: str) -> str:
+        target = self._settings.precision
+        if target is None:
+            return f"{limit}: stopped after {self._count()} of {self._settings.blocks}"
+        self._precise()
+        widest = self._store.manifest["looks"][-1]["widest"]
+        if limit:
+            return f"{limit} reached before ±{target:.1%}: widest {widest} after {self._count()}"
+        return f"±{target:.1%} reached after {self._count()}: widest {widest}"
+
+    def _no_time_for_another(self) -> bool:
+        if self._settings.budget_s is None or not self._blocks:
+            return False
+        spent = self._clock() - self._began + sum(
+            one["wall_s"] for one in self._store.manifest["sessions"][:-1]
+        )
+        longest = max((one["wall_s"] for one in self._blocks if one["complete"]), default=0.0)
+        return bool(spent + longest > self._settings.budget_s)
+
+    def _block(self, block: int) -> None:
+        """Every condition once; the block counts only when the last one is stored."""
+        order = self._experiment.matrix.order(self._settings.seed, block)
+        attempt = 1 + sum(one["block"] == block for one in self._blocks)
+        phase = "measure" if block else "warm-up"
+        record: dict[str, Any] = {
+            "block": block, "attempt": attempt, "phase": phase, "complete": False,
+            "seed": block_seed(self._settings.seed, block), "order": [one.name for one in order],
+            "started": stores.now(), "wall_s": 0.0, "measured_s": 0.0,
+        }  # fmt: skip
+        self._blocks.append(record)
+        self._store.save()
+        began = self._clock()
+        title = f"block {block}/{self._settings.last_block}" if block else "warm-up"
+        for condition in order:
+            self._progress.cell(title, condition.name)
+            self._measure(record, condition)
+            self._progress.done()
+        record["wall_s"] = self._clock() - began
+        record["complete"] = True
+        self._whole.add(block)
+        self._account()
+        self._store.save()
+        self._progress.block(f"{title} in {record['wall_s']:.1f} s")
+
+    def _measure(self, record: dict[str, Any], condition: Condition) -> None:
+        """One cell: build, measure, store, look whether the lab was what it claims."""
+        experiment, block, attempt = self._experiment, record["block"], record["attempt"]
+        samples: list[Sample] = []
+        with experiment.build(condition, record["seed"]) as lab:
+            started, began = stores.now(), self._clock()
+            raw = []
+            for measured in experiment.measure(lab, condition):
+                samples += measured.samples
+                raw.append(measured.raw)
+            spent = self._clock() - began
+            problems = experiment.gate(lab, condition, samples)
+        excluded = "integrity" if problems else self._exclusion(condition, samples)
+        self._store.append(
+            block, attempt, record["phase"], self._cell, condition, started, samples, excluded
+        )
+        self._cell += 1
+        for files in raw:
+            self._store.keep_raw(block, attempt, condition, files)
+        if problems:
+            raise PodwireError(*problems)
+        record["measured_s"] += spent
+
+    def _exclusion(self, condition: Condition, samples: Sequence[Sample]) -> str:
+        for exclusion in self._experiment.exclusions:
+            if exclusion.applies(condition, samples):
+                return exclusion.name
+        return ""
+
+    def _account(self) -> None:
+        """Bring the times of this session and of the whole run up to now."""
+        sessions = self._store.manifest["sessions"]
+        self._session["wall_s"] = self._clock() - self._began
+        self._session["ended"] = stores.now()
+        self._session["measured_s"] = sum(
+            one["measured_s"] for one in self._blocks
+            if one["complete"] and one["phase"] == "measure"
+        ) - sum(one["measured_s"] for one in sessions[:-1])  # fmt: skip
+        wall = sum(one["wall_s"] for one in sessions)
+        measured = sum(one["measured_s"] for one in sessions)
+        self._store.manifest["measuring_share"] = measured / wall if wall else None
+
+    def _end(self, status: str, why: str) -> Outcome:
+        store = self._store
+        store.manifest.update(status=status, why=why, ended=stores.now())
+        self._account()
+        store.save()
+        summary = self._analyse(stores.read(store.folder))
+        store.summarise(summary)
+        self._progress.say(f"{status}: {why}")
+        return Outcome(store.folder, status, why, summary)
+
+    def _end_after(self, error: PodwireError) -> None:
+        """Store what there is; a disk that is full stays full, and the first error counts."""
+        try:
+            self._end("failed", str(error))
+        except PodwireError as second:
+            self._progress.say(f"the partial result has no summary: {second}")

@@ -1,0 +1,109 @@
+"""How long a run goes on: blocks, warm-up, and the rule that stops it by precision."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+from emulator.errors import Problem, SpecError
+from emulator.harness.experiment import Pair
+
+LOOKS = 3
+"""How many blocks in succession the interval must be narrow: one narrow look may be luck, and
+stopping at it makes intervals that cover too seldom (docs/decisions/0002-intervals.md)."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The settings of a run; a run is resumed only under the very same ones.
+
+    ``precision`` is the half-width of the headline intervals as a share of the ratio (0.02 for
+    2 %); with it ``blocks`` are the fewest and ``most_blocks`` the most.  ``budget_s`` is wall
+    time: no block starts that would not fit, judged by the blocks before.  ``options`` are the
+    experiment's own (seconds per cell, CPU placement): plain JSON.
+    """
+
+    blocks: int
+    seed: int = 1
+    warm_up: bool = True
+    precision: float | None = None
+    most_blocks: int = 60
+    budget_s: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.blocks < 1:
+            problems.append(Problem("blocks", str(self.blocks), "1 or more"))
+        if self.precision is not None and not 0 < self.precision < 1:
+            problems.append(Problem("precision", f"{self.precision:g}", "above 0 and below 1"))
+        if self.precision is not None and self.most_blocks < self.blocks:
+            problems.append(
+                Problem("most blocks", str(self.most_blocks), f"at least {self.blocks} blocks")
+            )
+        if problems:
+            raise SpecError(*problems)
+
+    @property
+    def last_block(self) -> int:
+        """The number of the last block that may run; blocks count from 1, warm-up is 0."""
+        return self.blocks if self.precision is None else self.most_blocks
+
+    def as_json(self) -> dict[str, Any]:
+        """For the manifest."""
+        document: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return document
+
+
+def parse_precision(text: str) -> float:
+    """``2%`` or ``0.02`` as a share; SpecError otherwise."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*", text)
+    share = float(match[1]) / (100 if match[2] else 1) if match else 0.0
+    if not 0 < share < 1:
+        raise SpecError(
+            Problem("--precision", repr(text), "a share such as 2% or 0.02",
+                    "half the width of the 95 % interval, relative to the ratio")
+        )  # fmt: skip
+    return share
+
+
+class Width(NamedTuple):
+    """How wide one headline interval still is; ``half_width`` None while there is none."""
+
+    name: str
+    half_width: float | None
+
+
+def widths(
+    summary: Mapping[str, Any], headline: Collection[str], pairs: Iterable[Pair]
+) -> list[Width]:
+    """The half-widths of a summary's comparisons of headline metrics, A/A pairs left out."""
+    found = []
+    twins = {(pair.treatment, pair.baseline) for pair in pairs if pair.twin}
+    for row in summary["comparisons"]:
+        if row["metric"] in headline and (row["treatment"], row["baseline"]) not in twins:
+            factors = " ".join(str(value) for value in row["factors"].values())
+            name = f"{row['metric']} {row['treatment']}/{row['baseline']} {factors}".rstrip()
+            low, high = row["ci"]
+            ready = row["verdict"] != "too few blocks"
+            found.append(Width(name, (high - low) / 2 / row["ratio"] if ready else None))
+    return found
+
+
+def narrow(found: Sequence[Width], target: float) -> bool:
+    """Whether there is a headline comparison and every one is narrow enough."""
+    return bool(found) and all(
+        one.half_width is not None and one.half_width <= target for one in found
+    )
+
+
+def widest(found: Sequence[Width]) -> str:
+    """The widest headline interval in words."""
+    unready = [one.name for one in found if one.half_width is None]
+    if unready or not found:
+        return f"no interval yet for {unready[0]}" if unready else "no headline comparison"
+    name, half = max(found, key=lambda one: one.half_width or 0.0)
+    return f"±{half:.1%} ({name})"

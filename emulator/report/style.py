@@ -1,0 +1,104 @@
+"""How figures look: sizes for one column of a thesis, and one fixed look for each mode.
+
+Figures are drawn at their final size (3.33 in wide, 7 to 9 pt) and never scaled afterwards.
+Fonts and mathematics come with matplotlib, so no LaTeX is needed and the same numbers give the
+same bytes.  Colours are Paul Tol's schemes "bright" and "vibrant" plus black: distinguishable
+with the common colour blindnesses; marker and hatch repeat the distinction for grey print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+COLUMN_IN = 3.33
+PAGE_IN = 6.9
+PREVIEW_DPI = 300
+
+THESIS: dict[Any, Any] = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 8,
+    "axes.titlesize": 8,
+    "axes.labelsize": 8,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.5,
+    "axes.linewidth": 0.5,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": True,
+    "axes.unicode_minus": True,
+    "grid.linewidth": 0.3,
+    "grid.color": "#dddddd",
+    "lines.linewidth": 1.0,
+    "lines.markersize": 3.5,
+    "hatch.linewidth": 0.4,
+    "patch.linewidth": 0.5,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.minor.width": 0.3,
+    "ytick.minor.width": 0.3,
+    "xtick.major.size": 2.5,
+    "ytick.major.size": 2.5,
+    "xtick.minor.size": 1.5,
+    "ytick.minor.size": 1.5,
+    "legend.frameon": False,
+    "legend.handlelength": 2.2,
+    "legend.columnspacing": 1.2,
+    "figure.dpi": PREVIEW_DPI,
+    "savefig.dpi": PREVIEW_DPI,
+    "pdf.fonttype": 42,
+    "svg.hashsalt": "podwire",
+    "pgf.rcfonts": False,
+}
+
+
+class Look(NamedTuple):
+    """How one mode is drawn, in every figure; ``hatch`` may be empty."""
+
+    label: str
+    colour: str
+    marker: str
+    hatch: str = ""
+    line: str = "-"
+
+
+LOOKS: dict[str, Look] = {
+    "host": Look("host network", "#BBBBBB", "s"),
+    "none": Look("no pod network", "#DDDDDD", "P"),
+    "host-gw": Look("host-gw", "#4477AA", "o"),
+    "host-gw again": Look("host-gw again (A/A)", "#66CCEE", "D", "///", "--"),
+    "vxlan": Look("VXLAN", "#EE6677", "^", "\\\\\\", "-."),
+    "vxlan+directRouting": Look("VXLAN + directRouting", "#AA3377", "v", "xxx", ":"),
+    "podwire": Look("Podwire", "#228833", "o"),
+    "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
+    "replay": Look("C replay", "#000000", "^", "", ":"),
+    "ip": Look("plain ip commands", "#EE7733", "D", "///", "--"),
+    "ip again": Look("plain ip again (A/A)", "#997700", "v", "xxx", ":"),
+}
+
+
+def look(arm: str) -> Look:
+    """The look of an arm; one that has no fixed look is dark grey under its own name."""
+    return LOOKS.get(arm, Look(arm, "#555555", "X"))
+
+
+@contextmanager
+def thesis() -> Iterator[None]:
+    """Draw and save in here: matplotlib's own settings are left as they were."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(THESIS)
+        yield
+
+
+def column(height_in: float, width_in: float = COLUMN_IN) -> Figure:
+    """An empty figure of the given size whose parts arrange themselves without overlap."""
+    return Figure(figsize=(width_in, height_in), layout="constrained")

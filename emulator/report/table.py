@@ -1,0 +1,146 @@
+"""The same rows as a terminal table, Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from emulator.report.figure import as_csv
+from emulator.report.statistics import TOO_FEW
+
+
+class Table(NamedTuple):
+    """Text cells under headings; ``right`` names the headings of right-aligned columns."""
+
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    right: frozenset[str]
+
+
+_SCALES = {
+    "bit/s": ((1e9, "Gbit/s"), (1e6, "Mbit/s"), (1e3, "kbit/s"), (1.0, "bit/s")),
+    "us": ((1e6, "s"), (1e3, "ms"), (1.0, "µs")),
+    "s": ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")),
+    "1": ((1.0, ""),),
+}
+
+
+def ratios(summary: Mapping[str, Any]) -> Table:
+    """The comparisons: ratio, interval (``…`` between the ends of a range), n, verdict."""
+    rows = []
+    for row in summary["comparisons"]:
+        low, high = row["ci"]
+        digits = _digits(high - low)
+        between = " … " if row["verdict"] == TOO_FEW else ", "
+        rows.append(
+            (
+                row["metric"],
+                f"{row['treatment']} / {row['baseline']}",
+                _factors(row["factors"]),
+                f"{row['ratio']:.{digits}f}",
+                f"[{low:.{digits}f}{between}{high:.{digits}f}]",
+                str(row["n"]),
+                row["verdict"],
+            )
+        )
+    headings = ("metric", "ratio of", "factors", "ratio", "95 % interval", "n", "verdict")
+    return Table(headings, tuple(rows), frozenset({"ratio", "95 % interval", "n"}))
+
+
+def values(summary: Mapping[str, Any]) -> Table:
+    """The absolute medians with their units and intervals."""
+    rows = []
+    for row in summary["cells"]:
+        where = (row["metric"], row["arm"], _factors(row["factors"]))
+        if row["median"] is None:
+            rows.append((*where, "–", "", row["unit"], "0"))
+            continue
+        low, high = row["ci"]
+        scale, unit = _scale(row["median"], row["unit"])
+        digits = _digits((high - low) / scale, abs(row["median"] / scale))
+        rows.append(
+            (
+                *where,
+                f"{row['median'] / scale:.{digits}f}",
+                f"[{low / scale:.{digits}f}, {high / scale:.{digits}f}]",
+                unit,
+                str(row["n"]),
+            )
+        )
+    headings = ("metric", "mode", "factors", "median", "95 % interval", "unit", "n")
+    return Table(headings, tuple(rows), frozenset({"median", "95 % interval", "n"}))
+
+
+def text(table: Table) -> str:
+    """Aligned columns; repeated first cells are left blank, so that groups are seen."""
+    widths = [max(map(len, column)) for column in zip(table.headings, *table.rows, strict=True)]
+    lines = [_aligned(table, table.headings, widths), "  ".join("─" * width for width in widths)]
+    before = ""
+    for row in table.rows:
+        lines.append(_aligned(table, ("" if row[0] == before else row[0], *row[1:]), widths))
+        before = row[0]
+    return "\n".join(lines) + "\n"
+
+
+def _aligned(table: Table, row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = (
+        cell.rjust(width) if heading in table.right else cell.ljust(width)
+        for heading, cell, width in zip(table.headings, row, widths, strict=True)
+    )
+    return "  ".join(cells).rstrip()
+
+
+def markdown(table: Table) -> str:
+    """A pipe table."""
+    rule = ("---:" if heading in table.right else "---" for heading in table.headings)
+    rows = ([cell.replace("|", "&#124;") for cell in row] for row in table.rows)
+    return "".join(f"| {' | '.join(row)} |\n" for row in (table.headings, rule, *rows))
+
+
+def csv(table: Table) -> str:
+    """Comma-separated, the text of the cells."""
+    return as_csv([dict(zip(table.headings, row, strict=True)) for row in table.rows])
+
+
+def latex(table: Table) -> str:
+    """A ``tabular`` for the package booktabs."""
+    columns = "".join("r" if heading in table.right else "l" for heading in table.headings)
+    body = "".join(f"{' & '.join(map(_escaped, row))} \\\\\n" for row in table.rows)
+    head = " & ".join(map(_escaped, table.headings))
+    return (
+        f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
+        "\\bottomrule\n\\end{tabular}\n"
+    )
+
+
+_LATEX = str.maketrans(
+    {
+        "\\": r"\textbackslash{}", "&": r"\&", "%": r"\%", "$": r"\$", "#": r"\#", "_": r"\_",
+        "{": r"\{", "}": r"\}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
+        "µ": r"$\mu$", "×": r"$\times$", "…": r"\ldots{}", "–": "--",
+    }
+)  # fmt: skip
+
+
+def _escaped(cell: str) -> str:
+    return cell.translate(_LATEX)
+
+
+def _factors(factors: Mapping[str, Any]) -> str:
+    return " ".join(f"{name}={value}" for name, value in factors.items())
+
+
+def _scale(value: float, unit: str) -> tuple[float, str]:
+    steps = _SCALES.get(unit, ((1.0, unit),))
+    return next((step for step in steps if abs(value) >= step[0]), steps[-1])
+
+
+def _digits(width: float, size: float = 1.0) -> int:
+    """Decimals so that the interval's width has about two digits, 0 to 4."""
+    spread = width if width > 0 else size / 100
+    if spread <= 0:
+        return 2
+    digits = 1
+    while digits < 4 and spread * 10**digits < 10:
+        digits += 1
+    return digits if spread < 10 else 0
