@@ -82,7 +82,7 @@ def parse_summary(stdout: bytes) -> Summary:
     """
     text = _COLOUR.sub("", stdout.decode(errors="replace"))
     for line in text.splitlines():
-        if "ERROR" in line or "No messages were received" in line:
+        if any(word in line for word in ("ERROR", "No messages were", "No valid observations")):
             raise MeasureFailed(line.removeprefix("sockperf: ").strip()[:400])
     messages, losses = _MESSAGES.search(text), _LOSSES.search(text)
     total = _OBSERVATIONS.search(text)
@@ -144,7 +144,8 @@ def ping_pong(
 ) -> Measured:
     """``tcp_rtt_p50_us`` … ``p999`` (or ``udp_rtt_…``), closed loop.
 
-    ``seconds`` are whole, as sockperf takes them; 0.45 s of them are its warm-up and cool-down.
+    ``seconds`` are whole, as sockperf takes them; 0.45 s of them are its warm-up and cool-down,
+    and it takes 2.2 s beside them, asleep for the most part.
     Without ``full_log`` the percentiles are those of sockperf's summary and no curve is kept.
     """
     return _measure(
