@@ -153,8 +153,6 @@ def deviations(desired: Plan, observed: State) -> list[Finding]:
             findings.append(Finding("differs", entry.resource, found))
     planned = desired.entries.keys()
     findings.extend(
-        Finding("extra", None, resource)
-        for key, resource in observed.items()
-        if key not in planned
+        Finding("extra", None, resource) for key, resource in observed.items() if key not in planned
     )
     return findings

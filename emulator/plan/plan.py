@@ -27,9 +27,7 @@ class Plan:
         self.entries: dict[Key, Entry] = {}
         self._peers: dict[Key, Entry] = {}
 
-    def add(
-        self, resources: Iterable[Resource], source: str, owner: Owner = "applied"
-    ) -> None:
+    def add(self, resources: Iterable[Resource], source: str, owner: Owner = "applied") -> None:
         """Add resources. PodwireError, naming both sources, where an identity is taken."""
         entries = self.entries
         peers = self._peers
@@ -67,9 +65,7 @@ class Plan:
             groups.setdefault(entry.resource.ns, []).append(entry)
         out: list[str] = []
         for ns in sorted(groups, key=natural):
-            rows = [
-                (ORDER[e.resource.kind], e.resource.key[2], e) for e in groups[ns]
-            ]
+            rows = [(ORDER[e.resource.kind], e.resource.key[2], e) for e in groups[ns]]
             rows.sort()
             for _, _, entry in rows:
                 mark = "" if entry.owner == "applied" else f"  [{entry.owner}]"

@@ -62,9 +62,7 @@ def _route(r: Route) -> str:
 
 def _qdisc(r: Qdisc) -> str:
     queue = f"limit {r.limit_b}b" if r.discipline == "tbf" else f"limit {r.limit_p}p"
-    return (
-        f"{r.ns} qdisc {r.dev} {r.discipline} rate {r.rate_bit}bit burst {r.burst_b}b {queue}"
-    )
+    return f"{r.ns} qdisc {r.dev} {r.discipline} rate {r.rate_bit}bit burst {r.burst_b}b {queue}"
 
 
 def _nft(r: NftTable) -> str:

@@ -30,8 +30,8 @@ Names = Mapping[int, str]
 
 
 class Link(NamedTuple):
-    """What a link dump says of one interface. ``peer`` is an index, in another namespace
-    when ``elsewhere``."""
+    """What a link dump says of one interface. ``peer`` is an index, in the namespace that
+    this one knows as number ``peer_ns``; -1 is this one."""
 
     index: int
     name: str
@@ -41,7 +41,7 @@ class Link(NamedTuple):
     mac: str
     master: int
     peer: int
-    elsewhere: bool
+    peer_ns: int
     data: dict[int, bytes]
     hairpin: bool
 
@@ -51,6 +51,10 @@ _IFINFO = struct.Struct("=BxHiII")
 
 def _u32(data: bytes) -> int:
     return int.from_bytes(data[:4], "little")
+
+
+def _s32(data: bytes) -> int:
+    return int.from_bytes(data[:4], "little", signed=True)
 
 
 def _mac(data: bytes) -> str:
@@ -74,10 +78,17 @@ def links(dump: Dump) -> Iterator[Link]:
             _mac(found.get(rtnl.IFLA_ADDRESS, b"")),
             _u32(found.get(rtnl.IFLA_MASTER, b"\0\0\0\0")),
             _u32(found.get(rtnl.IFLA_LINK, b"\0\0\0\0")),
-            rtnl.IFLA_LINK_NETNSID in found,
+            _s32(found.get(rtnl.IFLA_LINK_NETNSID, b"\xff" * 4)),
             attributes(info.get(rtnl.IFLA_INFO_DATA, b"")),
             slave.get(rtnl.IFLA_BRPORT_MODE, b"\0")[:1] == b"\1",
         )
+
+
+def namespace_number(answer: bytes | None) -> int:
+    """The number in an answer to :func:`encode.namespace_number`; -1 where there is none."""
+    if answer is None:
+        return -1
+    return _s32(attributes(answer, 4).get(rtnl.NETNSA_NSID, b"\xff" * 4))
 
 
 def addrs(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:

@@ -101,6 +101,11 @@ def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
     return Message(rtnl.RTM_NEWLINK, _NEW, body)
 
 
+def namespace_number(fd: int) -> Message:
+    """Ask by which number the socket's namespace knows the one behind a descriptor."""
+    return Message(rtnl.RTM_GETNSID, 0, bytes(4) + attr_u32(rtnl.NETNSA_FD, fd))
+
+
 def delete_device(ns: str, name: str, index: Index) -> Message:
     """Remove a device."""
     return Message(rtnl.RTM_DELLINK, 0, _ifinfo(index(ns, name)))

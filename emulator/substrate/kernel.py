@@ -35,11 +35,11 @@ from emulator.plan.resources import (
     Sysctl,
     Veth,
     Vxlan,
-    veth,
 )
 from emulator.plan.text import line
 from emulator.substrate import decode, encode, ethtool, libc, nft, rtnl
 from emulator.substrate.netlink import Message, Netlink, Refusal
+from emulator.substrate.pairs import pairs
 from emulator.substrate.sysctl import Sysctls
 
 _DEVICES = ("bridge", "veth", "vxlan")
@@ -78,10 +78,15 @@ class Kernel:
     # --- namespaces -----------------------------------------------------------------
 
     def enter(self, ns: str) -> None:
-        """Put the calling thread into a namespace of the lab."""
-        libc.setns(self.fds[ns], libc.CLONE_NEWNET)
+        """Put the calling thread into a namespace of the lab. KernelRefused when it has none
+        of that name."""
+        libc.setns(self._fd(ns), libc.CLONE_NEWNET)
         if self.trace:
             self.trace.enter(ns)
+
+    def adopt(self, ns: str, path: Path) -> None:
+        """Take in a namespace that somebody else made and holds (``/run/netns/<ns>``)."""
+        self.fds[ns] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def leave(self) -> None:
         """Put the calling thread back into the namespace that the lab was made from."""
@@ -128,7 +133,16 @@ class Kernel:
             found.close()
         self._sockets.clear()
 
+    def _fd(self, ns: str) -> int:
+        found = self.fds.get(ns)
+        if found is None:
+            words = "no such namespace in the lab"
+            raise KernelRefused(Problem(f"{ns} netns", f"ENOENT ({words})", "one of the lab's"))
+        return found
+
     def _create_netns(self, ns: str) -> None:
+        if ns in self.fds:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), ns)
         libc.unshare(libc.CLONE_NEWNET)
         fd = self.fds[ns] = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         os.symlink(f"/proc/{os.getpid()}/fd/{fd}", self.names / ns)
@@ -137,11 +151,15 @@ class Kernel:
             self.trace.netns(ns)
 
     def _forget(self, ns: str) -> None:
+        fd = self._fd(ns)
         found = self._sockets.pop(ns, None)
         if found:
             found.close()
-        os.close(self.fds.pop(ns))
-        (self.names / ns).unlink(missing_ok=True)
+        os.close(fd)
+        del self.fds[ns]
+        name = self.names / ns
+        if name.is_symlink():  # not so where the namespace was adopted
+            name.unlink()
         for key in [key for key in self._index if key[0] == ns]:
             del self._index[key]
 
@@ -221,7 +239,7 @@ class Kernel:
                 if near[0] != ns:
                     near, far = far, near
                 relocations[len(batch)] = far[0]
-                message = encode.veth(near, far, self.fds[far[0]], self.index, config)
+                message = encode.veth(near, far, self._fd(far[0]), self.index, config)
                 batch.append((message, r))
                 born[near] = "veth port" if self._has_master(configs, near) else "veth"
                 born[far] = "veth"
@@ -445,8 +463,7 @@ class Kernel:
         for r in known:
             if type(r) in (Sysctl, File):
                 asked.setdefault(r.ns, []).append(r)
-        owner: dict[int, tuple[str, decode.Link]] = {}
-        veths: list[tuple[str, decode.Link]] = []
+        veths: dict[str, list[decode.Link]] = {}
         for ns in self.fds:
             yield Netns(ns)
             socket = self._socket(ns)
@@ -458,8 +475,7 @@ class Kernel:
             for link in links:
                 self._index[ns, link.name] = link.index
                 if link.kind == "veth":
-                    owner[link.index] = (ns, link)
-                    veths.append((ns, link))
+                    veths.setdefault(ns, []).append(link)
                 yield from self._observe_link(ns, link, names, socket)
             yield from self._observe_tables(ns, socket, links, names)
             for r in asked.get(ns, ()):
@@ -467,7 +483,14 @@ class Kernel:
                 if found is not None:
                     yield found
         self._next_index = max([self._next_index, *(i + 1 for i in self._index.values())])
-        yield from _pairs(veths, owner)
+        yield from pairs(veths, self._numbers)
+
+    def _numbers(self, ns: str, others: Sequence[str]) -> dict[str, int]:
+        """The numbers by which ``ns`` knows other namespaces of the lab, those it knows."""
+        messages = [encode.namespace_number(self.fds[other]) for other in others]
+        answers = self._socket(ns).ask(messages)
+        found = zip(others, map(decode.namespace_number, answers), strict=True)
+        return {other: number for other, number in found if number >= 0}
 
     def _observe_link(
         self, ns: str, link: decode.Link, names: Mapping[int, str], socket: Netlink
@@ -579,20 +602,6 @@ def _vxlan(ns: str, link: decode.Link, names: Mapping[int, str]) -> Vxlan:
         int.from_bytes(data[rtnl.IFLA_VXLAN_PORT][:2], "big"),
         data.get(rtnl.IFLA_VXLAN_LEARNING, b"\0")[:1] == b"\1",
     )
-
-
-def _pairs(
-    veths: list[tuple[str, decode.Link]], owner: Mapping[int, tuple[str, decode.Link]]
-) -> Iterator[Resource]:
-    """The pairs; an end whose partner cannot be found in the lab is foreign."""
-    for ns, link in veths:
-        other = owner.get(link.peer)
-        if other is None or other[1].peer != link.index:
-            yield Foreign(ns, "device", link.name, "veth with its peer outside the lab")
-            continue
-        pair = veth(ns, link.name, other[0], other[1].name)
-        if (pair.ns, pair.name) == (ns, link.name):
-            yield pair
 
 
 _HINTS = {

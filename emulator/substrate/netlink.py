@@ -150,6 +150,28 @@ class Netlink:
                         return refusals
                 at += (size + 3) & ~3
 
+    def ask(self, questions: Sequence[Message]) -> list[bytes | None]:
+        """The answer to each question without its netlink header; None where it is refused."""
+        answers: list[bytes | None] = [None] * len(questions)
+        # few at a time: answers that nobody has read yet fill the socket's buffer
+        for start in range(0, len(questions), 64):
+            for buffer, first, count in self.pack(questions[start : start + 64]):
+                self.socket.send(buffer)
+                self._collect(answers, first, first + count - 1, start)
+        return answers
+
+    def _collect(self, answers: list[bytes | None], first: int, last: int, start: int) -> None:
+        while True:
+            data = self.socket.recv(65536)
+            at = 0
+            while at + 16 <= len(data):
+                size, kind, _, seq, _ = _HEADER.unpack_from(data, at)
+                if kind != _NLMSG_ERROR:
+                    answers[start + seq - first] = data[at + 16 : at + size]
+                elif seq == last:
+                    return
+                at += (size + 3) & ~3
+
     @staticmethod
     def _words(message: bytes, flags: int) -> str:
         if not flags & _NLM_F_ACK_TLVS:
