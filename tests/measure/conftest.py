@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import PodwireError, Unsupported
-from emulator.measure.place import Completed
+from emulator.place import Completed
 from emulator.measure.tool import TOOLS
 
 
