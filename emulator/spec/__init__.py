@@ -80,7 +80,7 @@ def schema() -> dict[str, Any]:
     ``# yaml-language-server: $schema=podwire.schema.json`` (the file that this was written
     to). It knows structure and single values; ``podwire check`` knows all.
     """
-    from emulator.spec.loading import json_schema
+    from emulator.spec.editor import json_schema
 
     return json_schema()
 

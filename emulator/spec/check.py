@@ -44,8 +44,8 @@ _TYPES = {
     "model_attributes_type": "a mapping",
     "greater_than_equal": "at least {ge}",
     "less_than_equal": "at most {le}",
-    "too_short": "at least {min_length} in it",
-    "too_long": "at most {max_length} in it",
+    "too_short": "at least {min_length} item(s)",
+    "too_long": "at most {max_length} item(s)",
 }
 _UNKNOWN = "extra_forbidden"
 

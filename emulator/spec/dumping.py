@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from emulator.cni.options import PLUGINS
-from emulator.spec.resolve import shorthand
+from emulator.spec.pods import shorthand
 from emulator.spec.resolved import Container, Links, Network, Pod, ResolvedSpec
 from emulator.spec.scalars import plain_scalar
 from emulator.spec.values import rate_text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from emulator.errors import Problem, SpecError
 from emulator.spec import limits
@@ -12,8 +12,9 @@ from emulator.spec.check import STAND_INS, Checked, place_of, validate
 from emulator.spec.findings import Findings, nearest, one_of, show
 from emulator.spec.model import KINDS, ClusterDocument, PodDocument
 from emulator.spec.overrides import overridden
+from emulator.spec.pods import CheckedPod
 from emulator.spec.reader import Document, Trouble, Unreadable, parse
-from emulator.spec.resolve import CheckedPod, resolve
+from emulator.spec.resolve import resolve
 from emulator.spec.resolved import Place, ResolvedSpec
 from emulator.spec.tree import Source, Tree, get
 
@@ -183,30 +184,3 @@ def _cluster(
         ClusterDocument, source, written.troubles, STAND_INS["Cluster"], findings
     )
     return None if document is None else resolve(document, source, checked, pods, findings)
-
-
-def json_schema() -> dict[str, Any]:
-    """See :func:`emulator.spec.schema`."""
-    cluster = ClusterDocument.model_json_schema(ref_template="#/$defs/{model}")
-    pod = PodDocument.model_json_schema(ref_template="#/$defs/{model}")
-    definitions = {**cluster.pop("$defs"), **pod.pop("$defs")}
-    return {
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "Podwire cluster spec",
-        "oneOf": [_without_null(cluster), _without_null(pod)],
-        "$defs": {name: _without_null(value) for name, value in definitions.items()},
-    }
-
-
-def _without_null(schema: Any) -> Any:
-    """A field that may be left out is None for Python; in a file, null is refused."""
-    if isinstance(schema, list):
-        return [_without_null(part) for part in schema]
-    if not isinstance(schema, dict):
-        return schema
-    parts = {key: _without_null(value) for key, value in schema.items() if value is not None}
-    options = [part for part in parts.get("anyOf", ()) if part != {"type": "null"}]
-    if len(options) == 1:
-        del parts["anyOf"]
-        return {**options[0], **parts}
-    return {**parts, "anyOf": options} if options else parts

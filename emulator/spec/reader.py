@@ -1,7 +1,8 @@
 """Text of a YAML file to trees: every value with its place, nothing guessed.
 
 The parser's events are read one by one, so depth and expansion are limited before
-anything is built. libyaml is used where PyYAML has it; the result is the same.
+anything is built. libyaml is used where PyYAML has it; what PyYAML's own parser reads is
+the same (the two differ in a few texts that they take for YAML: a tab behind a scalar).
 """
 
 from __future__ import annotations
@@ -173,7 +174,7 @@ class _Builder:
         if any("\ud800" <= char <= "\udfff" for char in text):
             self._trouble(mark, "half of a surrogate pair", "whole characters")
             value = text = text.encode("ascii", "replace").decode()
-        quoted = not event.implicit[0]
+        quoted = bool(event.style)
         if not quoted:
             value = plain_scalar(text)
         if self._expects_key():
@@ -188,6 +189,9 @@ class _Builder:
             )
             value = text
         elif value is None and self._stack:
+            key = self._stack[-1].key
+            # The parsers do not agree where an empty text is.
+            mark = mark if key is None or text else self._stack[-1].tree.keys[key]
             self._trouble(mark, "nothing", "a value", "leave the field out to get its default")
         self._count(1, mark)
         self._add(Tree(value, mark, text="" if quoted else text), event.anchor, 1)
@@ -246,7 +250,7 @@ class _Builder:
         if anchor is not None:
             self._anchors[anchor] = (tree, size)
         if not self._stack:
-            if tree.value is not None:
+            if tree.value is not None or self._troubles:
                 self.documents.append(Document(tree, self._troubles))
             self._troubles = []
             return

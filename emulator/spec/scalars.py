@@ -32,11 +32,13 @@ _AMBIGUOUS: Final = tuple(
             "YAML 1.1 reads it as a number to the base of 60",
         ),
         (r"[-+]?0[0-9][0-9_]*", "YAML 1.1 reads it as an octal number"),
-        (r"[-+]?[0-9][0-9_]*(\.[0-9_]*)?", "YAML 1.1 reads it as a number without underscores"),
+        (
+            r"[-+]?([0-9][0-9_]*(\.[0-9_]*)?|\.[0-9][0-9_]*)([eE][-+]?[0-9]+)?",
+            "YAML 1.1 and 1.2 do not agree that it is a number",
+        ),
         (r"[-+]?0b[01_]+", "YAML 1.1 reads it as a binary number"),
         (r"[-+]?0x[0-9a-fA-F_]+", "YAML 1.1 reads it as a hexadecimal number"),
         (r"0o[0-7]+", "YAML 1.2 reads it as an octal number"),
-        (r"[-+]?[0-9]+[eE][-+]?[0-9]+", "YAML 1.2 reads it as a number"),
         (r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt \t].*)?", "YAML 1.1 reads it as a date"),
         (r"=", "YAML 1.1 gives it a meaning of its own"),
     )

@@ -1,0 +1,180 @@
+"""What a spec means once it is loaded, and the topologies that come with the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from emulator.ipam import allocate
+from emulator.spec import load, load_text, load_text_with_warnings, load_with_warnings, schema
+from emulator.spec.resolved import Container, Links, Place, Rate, Segment
+
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
+HEAD = "apiVersion: podwire/v1\nkind: Cluster\nmetadata: {name: x}\nspec:\n"
+FLANNEL = "  network: {plugin: flannel}\n"
+
+
+def test_everything_has_a_default() -> None:
+    spec = load_text(HEAD + FLANNEL + "  nodes: {count: 1}\n", "x.yaml")
+    assert spec.pod_cidr == "10.244.0.0/16"
+    assert spec.node_prefix == 24
+    assert spec.network.backend == "vxlan"
+    assert spec.network.options == (
+        ("directRouting", False),
+        ("enableNFTables", False),
+        ("ipMasq", True),
+        ("port", 8472),
+        ("vni", 1),
+    )
+    place = Place("x.yaml", 4, 1, "spec.underlay.segments.rack")
+    assert spec.segments == (Segment("rack", "192.168.50.0/24", place),)
+    assert spec.links == Links(1500, "wire", None)
+    assert (spec.routers, spec.hosts, spec.pods) == ((), (), ())
+    assert spec.congestion_control is None
+
+
+def test_counted_nodes_take_turns_on_the_segments() -> None:
+    spec = load(TOPOLOGIES / "two-racks.yaml")
+    assert [(n.name, n.segment) for n in spec.nodes] == [
+        ("n1", "rack-a"),
+        ("n2", "rack-b"),
+        ("n3", "rack-a"),
+        ("n4", "rack-b"),
+    ]
+    assert [p.id for p in spec.pods[:3]] == ["n1-p1", "n1-p2", "n2-p1"]
+    assert spec.pods[0].containers == (Container("main", (), ()),)
+
+
+def test_values_know_their_places() -> None:
+    spec = load_text((TOPOLOGIES / "two-racks.yaml").read_text(), "f.yaml")
+    assert str(spec.network.place) == "f.yaml:8:3: spec.network"
+    assert str(spec.segments[1].place) == "f.yaml:12:7: spec.underlay.segments.rack-b"
+    assert str(spec.routers[0].place) == "f.yaml:13:15: spec.underlay.routers.core"
+    assert str(spec.hosts[0].place) == "f.yaml:15:13: spec.underlay.hosts.client"
+    assert str(spec.nodes[3].place) == "f.yaml:16:3: spec.nodes"
+    assert str(spec.pods[7].place) == "f.yaml:17:3: spec.pods"
+
+
+def test_manifests_are_pods_of_kubernetes() -> None:
+    web, client, agent = load(TOPOLOGIES / "manifests.yaml").pods
+    assert web.id == "shop.web"
+    assert web.labels == (("app", "web"), ("tier", "front"))
+    assert [container.name for container in web.containers] == ["server", "sidecar"]
+    assert web.containers[0].command[:4] == ("python3", "-m", "http.server", "8080")
+    assert web.containers[0].env == (("PYTHONUNBUFFERED", "1"),)
+    assert client.restart_policy == "Never"
+    assert agent.host_network
+    assert agent.id == "agent"
+    assert web.place.path == "Pod/web metadata.name"
+
+
+def test_a_shorthand_pod_is_a_pod_with_one_container() -> None:
+    pods = "  pods: [{name: a, node: n1, namespace: t, labels: {b: c, a: b}, command: [sleep]}]\n"
+    (pod,) = load_text(HEAD + FLANNEL + "  nodes: {count: 1}\n" + pods).pods
+    assert (pod.id, pod.labels) == ("t.a", (("a", "b"), ("b", "c")))
+    assert pod.containers == (Container("main", ("sleep",), ()),)
+
+
+def test_without_a_pod_network_the_pods_of_the_shorthand_are_in_the_host_network() -> None:
+    assert all(pod.host_network for pod in load(TOPOLOGIES / "host.yaml").pods)
+
+
+@pytest.mark.parametrize(
+    ("rate", "value"),
+    [
+        ("1gbit", Rate(10**9, "tbf")),
+        ("1.5Gbit", Rate(1_500_000_000, "tbf")),
+        ("{value: 100 mbit, by: htb}", Rate(100_000_000, "htb")),
+        ("{value: 64kbit}", Rate(64_000, "tbf")),
+        ('"8bit"', Rate(8, "tbf")),
+    ],
+)
+def test_rates_are_in_the_units_of_tc(rate: str, value: Rate) -> None:
+    links = f"  underlay: {{links: {{rate: {rate}}}}}\n"
+    assert load_text(HEAD + FLANNEL + "  nodes: {count: 1}\n" + links).links.rate == value
+
+
+def test_plugin_none_joins_no_nodes_and_so_needs_no_path() -> None:
+    racks = "{a: {cidr: 192.168.1.0/24}, b: {cidr: 192.168.2.0/24}}"
+    text = f"  underlay: {{segments: {racks}}}\n  nodes: {{count: 2, spread: [a, b]}}\n"
+    assert len(load_text(HEAD + "  network: {plugin: none}\n" + text).nodes) == 2
+
+
+def test_segments_are_connected_over_several_routers() -> None:
+    racks = ", ".join(f"{name}: {{cidr: 192.168.{i}.0/24}}" for i, name in enumerate("abcd"))
+    text = (
+        f"  underlay:\n    segments: {{{racks}}}\n"
+        "    routers: {r1: {segments: [c, d]}, r2: {segments: [a, b]}, r3: {segments: [b, c]}}\n"
+        "  nodes: {count: 2, spread: [a, d]}\n"
+    )
+    assert load_text(HEAD + FLANNEL + text).nodes[1].segment == "d"
+
+
+def test_what_is_accepted_and_not_used_is_a_warning() -> None:
+    pod = (
+        "---\napiVersion: v1\nkind: Pod\nmetadata: {name: web, annotations: {a: b}}\n"
+        "spec: {nodeName: n1, containers: [{name: main, image: nginx}]}\n"
+    )
+    text = HEAD + FLANNEL + "  nodes: {count: 1}\n" + pod
+    spec, warnings = load_text_with_warnings(text, "f.yaml")
+    assert [pod.id for pod in spec.pods] == ["web"]
+    assert [warning.place for warning in warnings] == [
+        "f.yaml:10:23: Pod/web metadata.annotations",
+        "f.yaml:11:55: Pod/web spec.containers[0].image",
+    ]
+    assert warnings[1].hint.startswith("image is not used: a container runs its command")
+
+
+NODES_AND_PODS = {
+    "flannel-vxlan": (2, 4),
+    "flannel-host-gw": (2, 4),
+    "flannel-direct-routing": (4, 8),
+    "two-racks": (4, 8),
+    "none": (2, 4),
+    "host": (2, 2),
+    "manifests": (2, 3),
+    "cluster-10x10": (10, 100),
+    "cluster-50x10": (50, 500),
+    "cluster-100x100": (100, 10_000),
+}
+
+
+def test_every_topology_is_listed_here() -> None:
+    assert {path.stem for path in TOPOLOGIES.glob("*.yaml")} == set(NODES_AND_PODS)
+
+
+@pytest.mark.parametrize("name", NODES_AND_PODS)
+def test_a_topology_loads_without_warnings(name: str) -> None:
+    path = TOPOLOGIES / f"{name}.yaml"
+    spec, warnings = load_with_warnings(path)
+    assert spec.name == name
+    assert warnings == []
+    assert (len(spec.nodes), len(spec.pods)) == NODES_AND_PODS[name]
+    assert len(allocate(spec).node) == len(spec.nodes)
+    assert path.read_text().startswith("# ")
+
+
+def test_the_routed_topology_differs_from_the_overlay_in_the_backend_only() -> None:
+    routed = load(TOPOLOGIES / "flannel-host-gw.yaml")
+    overlay = load(
+        TOPOLOGIES / "flannel-vxlan.yaml",
+        {"spec.network.backend": "host-gw", "metadata.name": "flannel-host-gw"},
+    )
+    assert overlay.network[:3] == routed.network[:3]
+    assert [n[:3] for n in overlay.nodes] == [n[:3] for n in routed.nodes]
+    assert [p[:-1] for p in overlay.pods] == [p[:-1] for p in routed.pods]
+    assert [h[:-1] for h in overlay.hosts] == [h[:-1] for h in routed.hosts]
+
+
+def test_the_schema_has_both_kinds_and_no_null() -> None:
+    made = schema()
+    definitions = made["$defs"]
+    kinds = [part["properties"]["kind"]["const"] for part in made["oneOf"]]
+    assert kinds == ["Cluster", "Pod"]
+    assert '"null"' not in str(made).replace("'", '"')
+    assert definitions["FlannelOptions"]["properties"]["backend"]["enum"] == ["vxlan", "host-gw"]
+    assert all(d["additionalProperties"] is False for d in definitions.values())
+    fields = definitions["LinksDoc"]["properties"]
+    assert fields["mtu"]["maximum"] == 65535
+    assert {"$ref": "#/$defs/RateDoc"} in fields["rate"]["oneOf"]
