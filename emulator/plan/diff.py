@@ -1,22 +1,29 @@
 """What has to happen so that the observed state becomes the desired one.
 
 First ``up`` is the diff against nothing, ``apply`` the diff against what the lab holds,
-``verify`` says that the diff is empty. One function, :func:`diff`, knows what goes away
-together with what (a device with its namespace, a route with its device), because the
-kernel removes those by itself and would refuse to remove them twice.
+``verify`` says that the diff is empty. What the kernel removes by itself together with
+something else is known by :mod:`emulator.plan.cascade`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Literal, NamedTuple
 
+from emulator.plan.cascade import cascade
 from emulator.plan.plan import ORDER, Plan
-from emulator.plan.resources import Interface, Key, Resource, Veth
+from emulator.plan.resources import Interface, Key, Resource, Sysctl
 from emulator.plan.text import line
 
 State = Mapping[Key, Resource]
 """Observed state by identity."""
+
+_CHANGED_IN_PLACE = frozenset(("interface", "route", "sysctl", "nft", "file"))
+"""All other kinds are removed and made anew, as the kernel wants it."""
+
+_STAYS = frozenset(("interface", "sysctl", "foreign"))
+"""Kinds that are never removed by name: interfaces go with their device, sysctls with their
+namespace, and what no plan contains is not ours."""
 
 
 class Op(NamedTuple):
@@ -40,88 +47,71 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
     ``owned`` is the plan that made the observed state: only what it holds is ever
     removed, so that a thing which somebody made by hand stays. Without it, everything
     observed that is not desired is removed. Resources that are not ``applied`` are
-    neither made nor removed.
+    neither made nor removed. After the steps a second look can show more to do, where
+    the kernel moves one value with another (a bridge's MTU with its last port's).
     """
     wanted = {k: e.resource for k, e in desired.entries.items() if e.owner == "applied"}
     if not observed:
         return _sorted([Op("create", r, None) for r in wanted.values()])
-    removable = observed.keys() if owned is None else owned.entries.keys() & observed.keys()
-    keep = {k for k, e in desired.entries.items() if e.owner != "applied"}
+    doomed = _doomed(desired, wanted, observed, owned)
+    removal = cascade(doomed, observed)
+    deletes = [Op("delete", r, r) for k, r in observed.items() if k in removal.named]
+    makes: list[Op] = []
+    for key, resource in wanted.items():
+        before = observed.get(key)
+        if before is None or key in removal.named or key in removal.gone:
+            if type(resource) is not Sysctl or _can_be_set(resource, observed, removal.devices):
+                makes.append(Op("create", resource, None))
+            continue
+        if type(before) is Interface and (before.ns, before.master) in removal.devices:
+            before = before._replace(master="", hairpin=False)
+        if before != resource:
+            makes.append(
+                Op("change" if before.kind == resource.kind else "create", resource, before)
+            )
+    return _sorted(deletes, backwards=True) + _sorted(makes)
+
+
+def _doomed(
+    desired: Plan, wanted: Mapping[Key, Resource], observed: State, owned: Plan | None
+) -> set[Key]:
+    """What must go: no longer wanted, or not to be changed in place."""
+    removable: Set[Key] = observed.keys()
+    kept = {k for k, e in desired.entries.items() if e.owner != "applied"}
     if owned is not None:
-        keep |= {k for k, e in owned.entries.items() if e.owner != "applied"}
-    deletes: list[Op] = []
-    rest: list[Op] = []
+        removable = observed.keys() & owned.entries.keys()
+        kept |= {k for k, e in owned.entries.items() if e.owner != "applied"}
     doomed = {
         key
         for key in removable
-        if key not in wanted and key not in keep and _removable(observed[key])
+        if key not in wanted and key not in kept and observed[key].kind not in _STAYS
     }
     for key, resource in wanted.items():
         before = observed.get(key)
-        if before is not None and before != resource and _only_by_recreation(resource):
-            doomed.add(key)
-    gone = _gone_with(doomed, observed)
-    for key in doomed:
-        if key not in gone:
-            deletes.append(Op("delete", observed[key], observed[key]))
-    for key, resource in wanted.items():
-        before = observed.get(key)
-        if before is None or key in gone or key in doomed:
-            rest.append(Op("create", resource, None))
-        elif before != resource:
-            rest.append(Op("change", resource, before))
-    return _sorted(deletes, backwards=True) + _sorted(rest)
-
-
-def _removable(resource: Resource) -> bool:
-    """Interfaces go with their device; sysctls and foreign state are never taken back."""
-    return resource.kind not in ("interface", "sysctl", "foreign")
-
-
-def _only_by_recreation(resource: Resource) -> bool:
-    return resource.kind in ("veth", "vxlan", "bridge", "neigh", "fdb", "rule", "process")
-
-
-def _gone_with(doomed: set[Key], observed: State) -> set[Key]:
-    """What the kernel removes by itself when ``doomed`` goes (without ``doomed``'s roots)."""
-    if not doomed:
-        return set()
-    namespaces = {key[0] for key in doomed if key[1] == "netns"}
-    devices = {(key[0], key[2]) for key in doomed if key[1] == "device"}
-    for resource in observed.values():
-        if type(resource) is Veth and (
-            (resource.ns, resource.name) in devices
-            or resource.ns in namespaces
-            or resource.peer_ns in namespaces
+        if (
+            before is not None
+            and before != resource
+            and resource.kind not in _CHANGED_IN_PLACE
+            and before.kind != "foreign"
         ):
-            devices.add((resource.ns, resource.name))
-            devices.add((resource.peer_ns, resource.peer))
-    gone: set[Key] = set()
-    for key, resource in observed.items():
-        if key[1] == "netns":
-            continue
-        if key[0] in namespaces:
-            gone.add(key)
-        elif type(resource) is Veth:
-            if resource.ns in namespaces or resource.peer_ns in namespaces:
-                gone.add(key)
-        elif key[1] != "device" and (key[0], _device_of(resource)) in devices:
-            gone.add(key)
-    return gone
+            doomed.add(key)
+    return doomed
 
 
-def _device_of(resource: Resource) -> str:
-    if type(resource) is Interface:
-        return resource.name
-    return str(getattr(resource, "dev", ""))
+def _can_be_set(r: Sysctl, observed: State, remade: Set[tuple[str, str]]) -> bool:
+    """Whether a sysctl that was not seen may be there: it always is, or its namespace or
+    interface is only about to be made. Otherwise this kernel has none, and needs none."""
+    if not r.if_present or (r.ns, "netns", "") not in observed:
+        return True
+    parts = r.name.split("/")
+    if len(parts) != 5 or parts[3] in ("all", "default"):
+        return False
+    return (r.ns, "interface", parts[3]) not in observed or (r.ns, parts[3]) in remade
 
 
 def _sorted(ops: list[Op], backwards: bool = False) -> list[Op]:
-    """By kind; interfaces that stand on others (VXLAN) after these. Stable otherwise."""
-    if backwards:
-        ops.sort(key=lambda op: -ORDER[op.resource.kind])
-        return ops
-    ops.sort(key=lambda op: ORDER[op.resource.kind])
+    """By kind, and otherwise in the order that they came in."""
+    ops.sort(key=lambda op: ORDER[op.resource.kind] * (-1 if backwards else 1))
     return ops
 
 

@@ -24,7 +24,9 @@ class Netns(NamedTuple):
 
     ns: str
 
-    kind = "netns"
+    @property
+    def kind(self) -> str:
+        return "netns"
 
     @property
     def key(self) -> Key:
@@ -37,7 +39,9 @@ class Bridge(NamedTuple):
     ns: str
     name: str
 
-    kind = "bridge"
+    @property
+    def kind(self) -> str:
+        return "bridge"
 
     @property
     def key(self) -> Key:
@@ -52,7 +56,9 @@ class Veth(NamedTuple):
     peer_ns: str
     peer: str
 
-    kind = "veth"
+    @property
+    def kind(self) -> str:
+        return "veth"
 
     @property
     def key(self) -> Key:
@@ -82,7 +88,9 @@ class Vxlan(NamedTuple):
     port: int
     learning: bool
 
-    kind = "vxlan"
+    @property
+    def kind(self) -> str:
+        return "vxlan"
 
     @property
     def key(self) -> Key:
@@ -109,7 +117,9 @@ class Interface(NamedTuple):
     gso: bool = True
     gro: bool = True
 
-    kind = "interface"
+    @property
+    def kind(self) -> str:
+        return "interface"
 
     @property
     def key(self) -> Key:
@@ -124,7 +134,9 @@ class Addr(NamedTuple):
     address: str
     scope: str = "global"
 
-    kind = "addr"
+    @property
+    def kind(self) -> str:
+        return "addr"
 
     @property
     def key(self) -> Key:
@@ -150,7 +162,9 @@ class Route(NamedTuple):
     table: int = 254
     type: str = "unicast"
 
-    kind = "route"
+    @property
+    def kind(self) -> str:
+        return "route"
 
     @property
     def key(self) -> Key:
@@ -165,7 +179,9 @@ class Rule(NamedTuple):
     selector: str
     table: int
 
-    kind = "rule"
+    @property
+    def kind(self) -> str:
+        return "rule"
 
     @property
     def key(self) -> Key:
@@ -180,7 +196,9 @@ class Neigh(NamedTuple):
     address: str
     lladdr: str
 
-    kind = "neigh"
+    @property
+    def kind(self) -> str:
+        return "neigh"
 
     @property
     def key(self) -> Key:
@@ -195,7 +213,9 @@ class Fdb(NamedTuple):
     lladdr: str
     dst: str
 
-    kind = "fdb"
+    @property
+    def kind(self) -> str:
+        return "fdb"
 
     @property
     def key(self) -> Key:
@@ -217,7 +237,9 @@ class Qdisc(NamedTuple):
     limit_b: int
     limit_p: int
 
-    kind = "qdisc"
+    @property
+    def kind(self) -> str:
+        return "qdisc"
 
     @property
     def key(self) -> Key:
@@ -236,7 +258,9 @@ class Sysctl(NamedTuple):
     value: str
     if_present: bool = False
 
-    kind = "sysctl"
+    @property
+    def kind(self) -> str:
+        return "sysctl"
 
     @property
     def key(self) -> Key:
@@ -251,7 +275,9 @@ class NftTable(NamedTuple):
     name: str
     text: str
 
-    kind = "nft"
+    @property
+    def kind(self) -> str:
+        return "nft"
 
     @property
     def key(self) -> Key:
@@ -265,7 +291,9 @@ class File(NamedTuple):
     path: str
     text: str
 
-    kind = "file"
+    @property
+    def kind(self) -> str:
+        return "file"
 
     @property
     def key(self) -> Key:
@@ -281,7 +309,9 @@ class Process(NamedTuple):
     env: tuple[tuple[str, str], ...]
     restart: Literal["Always", "OnFailure", "Never"]
 
-    kind = "process"
+    @property
+    def kind(self) -> str:
+        return "process"
 
     @property
     def key(self) -> Key:
@@ -299,7 +329,9 @@ class Foreign(NamedTuple):
     name: str
     text: str
 
-    kind = "foreign"
+    @property
+    def kind(self) -> str:
+        return "foreign"
 
     @property
     def key(self) -> Key:

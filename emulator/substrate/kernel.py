@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
@@ -360,9 +361,7 @@ class Kernel:
         batch: list[tuple[Message, Resource]] = []
         for op in ops:
             r, index = op.resource, self.index
-            if type(r) is Netns:
-                self._forget(ns)
-            elif type(r) in (Bridge, Veth, Vxlan):
+            if type(r) in (Bridge, Veth, Vxlan):
                 batch.append((encode.delete_device(ns, r.name, index), r))  # type: ignore[union-attr]
             elif type(r) is Addr:
                 batch.append((encode.addr(r, index, False), r))
@@ -388,6 +387,10 @@ class Kernel:
                 self._index.pop((r.ns, r.name), None)  # type: ignore[union-attr]
             if type(r) is Veth:
                 self._index.pop((r.peer_ns, r.peer), None)
+            if type(r) is Netns:
+                self._forget(ns)
+                if (self.files / ns).exists():
+                    shutil.rmtree(self.files / ns)
 
     def _send(
         self, ns: str, batch: list[tuple[Message, Resource]], relocations: dict[int, str]

@@ -1,0 +1,94 @@
+"""What the kernel removes by itself together with something that is removed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Set
+from typing import NamedTuple
+
+from emulator.plan.resources import (
+    Addr,
+    Interface,
+    Key,
+    Neigh,
+    Resource,
+    Route,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+
+_BY_NAME = ("netns", "process")
+
+
+class Removal(NamedTuple):
+    """``named`` is to be removed by name, ``gone`` goes with it; ``devices`` are all
+    (namespace, device) that are there no more afterwards."""
+
+    named: Set[Key]
+    gone: Set[Key]
+    devices: Set[tuple[str, str]]
+
+
+def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
+    """The consequences of removing ``doomed``: devices go with their namespace, both ends of
+    a pair together, a VXLAN device with its parent, addresses, routes and tables with their
+    device, routes and neighbours with the last address of theirs.
+
+    A pair between a namespace that goes and one that stays is named all the same: the
+    kernel takes a namespace apart some time after it was let go, and until then the end
+    that stays would stand in the way of a new one. So is a process, which would keep its
+    namespace alive.
+    """
+    if not doomed:
+        return Removal(set(), set(), set())
+    namespaces = {key[0] for key in doomed if key[1] == "netns"}
+    named = {key for key in doomed if key[1] in _BY_NAME or key[0] not in namespaces}
+    devices = {(key[0], key[2]) for key in named if key[1] == "device"}
+    for key, r in observed.items():
+        if type(r) is Veth:
+            ends_gone = (r.ns in namespaces) + (r.peer_ns in namespaces)
+            if ends_gone == 1:
+                named.add(key)
+            if ends_gone or key in named:
+                devices |= {(r.ns, r.name), (r.peer_ns, r.peer)}
+    for r in observed.values():
+        if type(r) is Vxlan and (r.ns, r.parent) in devices:
+            devices.add((r.ns, r.name))
+    bare = _without_address(named, observed)
+    gone: set[Key] = set()
+    for key, r in observed.items():
+        if key[1] in _BY_NAME or (key[1] == "device" and key in named):
+            continue
+        if key[0] in namespaces:
+            gone.add(key)
+        elif key[1] == "device":
+            if (key[0], key[2]) in devices:
+                gone.add(key)
+        else:
+            at = (key[0], _device(r))
+            if at in devices or (at in bare and type(r) in (Route, Neigh)):
+                gone.add(key)
+    return Removal(named - gone, gone, devices)
+
+
+def _device(r: Resource) -> str:
+    """The interface that a resource stands on, or empty."""
+    if type(r) is Interface:
+        return r.name
+    return interface_of(r) if type(r) is Sysctl else str(getattr(r, "dev", ""))
+
+
+def interface_of(r: Sysctl) -> str:
+    """The interface of ``net/ipv4/conf/<interface>/…`` and its like, or empty."""
+    parts = r.name.split("/")
+    return "" if len(parts) != 5 or parts[3] in ("all", "default") else parts[3]
+
+
+def _without_address(named: Set[Key], observed: Mapping[Key, Resource]) -> set[tuple[str, str]]:
+    """The interfaces that lose every address they have."""
+    losing = {(key[0], _device(observed[key])) for key in named if key[1] == "addr"}
+    if not losing:
+        return losing
+    return losing - {
+        (r.ns, r.dev) for key, r in observed.items() if type(r) is Addr and key not in named
+    }
