@@ -15,8 +15,8 @@ from typing import NamedTuple
 from emulator.measure import crr, distribution, tool, wait
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import Measured, Sample, all_failed, good
+from emulator.place import Place
 
 METRICS = (
     "connect_rate_per_s",

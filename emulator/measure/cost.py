@@ -13,8 +13,8 @@ from collections.abc import Callable
 from emulator.measure import cpu, iperf, wait
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import Measured, Sample, all_failed, good
+from emulator.place import Place
 
 METRICS = ("cpu_s_per_gb", "steal_ratio", "idle_ratio")
 RATE_KEPT = 0.97
@@ -40,21 +40,26 @@ def cpu_per_gb(
     TCP at ``rate_bit_s`` (all streams together); the CPU window of ``seconds`` lies inside
     the transfer, so that no start of a process is in it. ``idle_s`` is the length of the window
     before (default ``seconds``, 0 for none: then nothing is subtracted). Less than 97 % of the
-    rate is a failure.
+    rate is a failure. The kernel prints idle time in steps of 10 ms for each CPU, so the busy
+    time should be at least a second for a resolution of some percent.
     """
     asked: dict[str, object] = {
         "rate_bit_s": rate_bit_s, "seconds": seconds, "omit_s": omit_s, "streams": streams,
         "cpus": None if cpus is None else cpus.as_detail(),
     }  # fmt: skip
     raw: dict[str, bytes] = {}
-    looks: list[str] = []
+    looks: list[tuple[float, str]] = []
+
+    def look() -> None:
+        looks.append((time.monotonic(), read()))
+
     try:
         background, background_s = None, seconds if idle_s is None else idle_s
         if background_s:
-            looks.append(read())
-            background_s = wait.elapse(background_s)
-            looks.append(read())
-            background = cpu.between(cpu.parse(looks[0]), cpu.parse(looks[1]))
+            look()
+            wait.elapse(background_s)
+            look()
+            background = cpu.between(cpu.parse(*looks[0]), cpu.parse(*looks[1]))
         flows = iperf.start(
             # One second more, so that the window ends before the transfer does.
             server, client, seconds=seconds + 1.0, omit_s=omit_s, streams=streams, cpus=cpus,
@@ -64,11 +69,9 @@ def cpu_per_gb(
         try:
             try:
                 wait.elapse(omit_s, flows.clients[0])
-                looks.append(read())
-                begin = time.monotonic()
+                look()
                 wait.elapse(seconds, flows.clients[0])
-                looks.append(read())
-                window_s = time.monotonic() - begin
+                look()
             except MeasureFailed:
                 # iperf3's own words for its early end, raised here, are the better reason.
                 flows.finish(raw, "iperf3-fixed-rate")
@@ -77,21 +80,18 @@ def cpu_per_gb(
         finally:
             flows.kill()
         throughput = iperf.tcp_samples(ends, congestion, asked)[0].value
-        spent = cpu.between(cpu.parse(looks[-2]), cpu.parse(looks[-1]))
-        made = samples(throughput, spent, window_s, background, background_s, asked)
-        return Measured(made, raw)
+        spent = cpu.between(cpu.parse(*looks[-2]), cpu.parse(*looks[-1]))
+        return Measured(samples(throughput, spent, background, asked), raw)
     except MeasureFailed as error:
         return all_failed(METRICS, str(error), raw, **asked)
     finally:
-        raw.update({f"proc-stat-{number}.txt": look.encode() for number, look in enumerate(looks)})
+        raw.update({f"proc-stat-{n}.txt": text.encode() for n, (_, text) in enumerate(looks)})
 
 
 def samples(
     throughput_bit_s: float | None,
-    spent: cpu.Snapshot,
-    window_s: float,
-    background: cpu.Snapshot | None,
-    background_s: float,
+    spent: cpu.Spent,
+    background: cpu.Spent | None,
     asked: dict[str, object],
 ) -> tuple[Sample, ...]:
     """The samples from the rate that was received and the two windows.
@@ -104,20 +104,18 @@ def samples(
         raise MeasureFailed(
             f"{throughput_bit_s} bit/s arrived of {rate_bit_s} bit/s: the work is not fixed"
         )
-    gigabytes = throughput_bit_s * window_s / 8 / 1e9
-    own_s = spent.total.busy_s
-    detail: dict[str, object] = {
-        **asked, "received_bit_s": throughput_bit_s, "window_s": window_s,
-        **cpu.as_detail(spent), "background": None,
-    }  # fmt: skip
+    gigabytes = throughput_bit_s * spent.window_s / 8 / 1e9
+    own_s = spent.busy_s
     if background is not None:
-        own_s -= background.total.busy_s * window_s / background_s
-        detail["background"] = {"window_s": background_s, **cpu.as_detail(background)}
-    all_s = spent.total.all_s
-    if all_s <= 0:
-        raise MeasureFailed("the kernel counted no CPU time in the window")
+        own_s -= background.busy_s * spent.window_s / background.window_s
+    detail: dict[str, object] = {
+        **asked,
+        "received_bit_s": throughput_bit_s,
+        **spent.as_detail(),
+        "background": None if background is None else background.as_detail(),
+    }
     return (
         good("cpu_s_per_gb", own_s / gigabytes, **detail),
-        good("steal_ratio", spent.total.steal / all_s, window_s=window_s),
-        good("idle_ratio", (spent.total.idle + spent.total.iowait) / all_s, window_s=window_s),
+        good("steal_ratio", spent.kinds.steal / spent.all_s, window_s=spent.window_s),
+        good("idle_ratio", spent.idle_s / spent.all_s, window_s=spent.window_s),
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import Measured, Sample, failed, good
+from emulator.place import Place
 
 DROPS = ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors")
 RETRANSMITS, UDP_ERRORS = "Tcp.RetransSegs", "Udp.InErrors"

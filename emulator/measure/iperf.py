@@ -16,8 +16,8 @@ from emulator.measure import iperf_json, tool, wait
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
 from emulator.measure.iperf_json import Interval, Report
-from emulator.measure.place import Place, Running
 from emulator.measure.sample import Measured, Sample, all_failed, failed, good
+from emulator.place import Place, Running
 
 FIRST_PORT = 5201
 MARGIN_S = 5.0

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from emulator.measure import distribution, tool
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import Measured, Sample, all_failed, good
+from emulator.place import Place
 
 METRICS = ("icmp_loss_ratio", *distribution.names("icmp_rtt"))
 SMALLEST_WITH_TIME_B = 16

@@ -15,8 +15,8 @@ from typing import NamedTuple
 from emulator.measure import iperf
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import Measured, all_failed, good
+from emulator.place import Place
 
 METRICS = ("udp_throughput_bit_s", "packet_rate_pps", "loss_ratio", "low_load_loss_ratio")
 SENDER_KEEPS_UP = 0.97

@@ -19,8 +19,8 @@ from typing import Literal, NamedTuple
 from emulator.measure import distribution, tool, wait
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place
 from emulator.measure.sample import PERCENTILES, Measured, Sample, all_failed, failed, good
+from emulator.place import Place
 
 Protocol = Literal["tcp", "udp"]
 FIRST_PORT = 11111

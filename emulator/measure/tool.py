@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Completed, Place, Running
+from emulator.place import Completed, Place, Running
 
 TOOLS: Mapping[str, str] = {
     "iperf3": "iperf3",

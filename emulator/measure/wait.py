@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 from emulator.errors import Problem
 from emulator.measure.failure import MeasureFailed
-from emulator.measure.place import Place, Running
+from emulator.place import Place, Running
 
 PAUSE_S = 0.005
 

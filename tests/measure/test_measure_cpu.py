@@ -26,16 +26,30 @@ intr 1 2 3
 """
 
 
-def spent() -> cpu.Snapshot:
-    return cpu.between(cpu.parse(BEFORE, 100), cpu.parse(AFTER, 100))
+def spent() -> cpu.Spent:
+    return cpu.between(cpu.parse(10.0, BEFORE, 100), cpu.parse(12.0, AFTER, 100))
 
 
-def test_softirq_irq_and_steal_count_and_idle_never_runs_backwards() -> None:
-    total = spent().total
-    assert total == pytest.approx((0.2, 0, 0.6, 2.0, 0, 0.05, 1.0, 0.04))
-    assert total.busy_s == pytest.approx(0.2 + 0.6 + 0.05 + 1.0 + 0.04)
-    assert total.all_s == pytest.approx(total.busy_s + 2.0)
-    assert spent().cpus[1].softirq == pytest.approx(0.9)
+def test_busy_is_what_was_not_idle_and_not_what_the_ticks_sampled() -> None:
+    found = spent()
+    assert found.window_s == 2.0
+    # CPU 0 was idle for 1.5 s; its iowait ran backwards by a tick, which is none.
+    assert found.busy_s_by_cpu == pytest.approx({0: 0.5, 1: 1.5})
+    assert found.busy_s == pytest.approx(2.0)
+    assert found.idle_s == pytest.approx(2.0)
+    assert found.all_s == pytest.approx(4.0)
+
+
+def test_softirq_irq_and_steal_are_among_the_kinds() -> None:
+    assert spent().kinds == pytest.approx((0.2, 0, 0.6, 2.0, 0, 0.05, 1.0, 0.04))
+
+
+def test_more_idle_than_time_is_no_negative_work() -> None:
+    found = cpu.between(cpu.parse(10.0, BEFORE, 100), cpu.parse(11.0, AFTER, 100))
+    assert found.busy_s_by_cpu == pytest.approx({0: 0.0, 1: 0.5})
+    assert found.idle_s == pytest.approx(1.5)
+    with pytest.raises(MeasureFailed, match="a window of 0"):
+        cpu.between(cpu.parse(10.0, BEFORE), cpu.parse(10.0, AFTER))
 
 
 @pytest.mark.parametrize(
@@ -43,13 +57,13 @@ def test_softirq_irq_and_steal_count_and_idle_never_runs_backwards() -> None:
 )
 def test_what_is_no_proc_stat_fails(text: str) -> None:
     with pytest.raises(MeasureFailed):
-        cpu.parse(text)
+        cpu.parse(0.0, text)
 
 
 @given(st.text(max_size=100) | st.text(alphabet="cpu 0123456789\n", max_size=100))
 def test_garbage_raises_nothing_else(text: str) -> None:
     try:
-        cpu.parse(text)
+        cpu.parse(0.0, text)
     except MeasureFailed as failure:
         assert str(failure)
 
@@ -57,29 +71,29 @@ def test_garbage_raises_nothing_else(text: str) -> None:
 def test_a_cpu_that_went_offline_is_a_failure() -> None:
     less = "\n".join(line for line in AFTER.splitlines() if not line.startswith("cpu1"))
     with pytest.raises(MeasureFailed, match=r"CPUs changed from \[0, 1\] to \[0\]"):
-        cpu.between(cpu.parse(BEFORE, 100), cpu.parse(less, 100))
+        cpu.between(cpu.parse(0.0, BEFORE), cpu.parse(1.0, less))
 
 
 def test_cost_subtracts_the_background_for_the_length_of_the_window() -> None:
-    background = cpu.Snapshot(cpu.Times(0.1, 0, 0.1, 3.8, 0, 0, 0, 0), {})
-    samples = cost.samples(8e9, spent(), 1.0, background, 2.0, {"rate_bit_s": 8_000_000_000})
+    background = cpu.Spent(4.0, {0: 0.1, 1: 0.1}, 7.8, cpu.Times(*[0.0] * 8))
+    samples = cost.samples(4e9, spent(), background, {"rate_bit_s": 4_000_000_000})
     per_gb, steal, idle = samples
-    assert per_gb.value == pytest.approx(1.89 - 0.1)
+    assert per_gb.value == pytest.approx(2.0 - 0.1)
     assert per_gb.unit == "s/GB"
     assert per_gb.detail["background"]
-    assert steal.value == pytest.approx(0.04 / 3.89)
-    assert idle.value == pytest.approx(2.0 / 3.89)
+    assert steal.value == pytest.approx(0.04 / 4)
+    assert idle.value == pytest.approx(0.5)
 
 
 def test_without_a_background_nothing_is_subtracted_and_it_is_said() -> None:
-    per_gb = cost.samples(4e9, spent(), 1.0, None, 0.0, {"rate_bit_s": 4_000_000_000})[0]
-    assert per_gb.value == pytest.approx(1.89 / 0.5)
+    per_gb = cost.samples(2e9, spent(), None, {"rate_bit_s": 2_000_000_000})[0]
+    assert per_gb.value == pytest.approx(2.0 / 0.5)
     assert per_gb.detail["background"] is None
 
 
 def test_a_rate_that_was_not_kept_is_a_failure() -> None:
     with pytest.raises(MeasureFailed, match="the work is not fixed"):
-        cost.samples(3.8e9, spent(), 1.0, None, 0.0, {"rate_bit_s": 4_000_000_000})
+        cost.samples(3.8e9, spent(), None, {"rate_bit_s": 4_000_000_000})
 
 
 def test_an_early_end_of_iperf3_is_reported_in_its_words(
