@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import Literal, NamedTuple
 
-from emulator.plan.cascade import cascade
+from emulator.plan.cascade import cascade, interface_of
 from emulator.plan.plan import ORDER, Plan
 from emulator.plan.resources import Interface, Key, Resource, Sysctl
 from emulator.plan.text import line
@@ -66,9 +66,8 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
         if type(before) is Interface and (before.ns, before.master) in removal.devices:
             before = before._replace(master="", hairpin=False)
         if before != resource:
-            makes.append(
-                Op("change" if before.kind == resource.kind else "create", resource, before)
-            )
+            same = before.kind == resource.kind  # not so where something foreign has the name
+            makes.append(Op("change", resource, before) if same else Op("create", resource, None))
     return _sorted(deletes, backwards=True) + _sorted(makes)
 
 
@@ -103,10 +102,8 @@ def _can_be_set(r: Sysctl, observed: State, remade: Set[tuple[str, str]]) -> boo
     interface is only about to be made. Otherwise this kernel has none, and needs none."""
     if not r.if_present or (r.ns, "netns", "") not in observed:
         return True
-    parts = r.name.split("/")
-    if len(parts) != 5 or parts[3] in ("all", "default"):
-        return False
-    return (r.ns, "interface", parts[3]) not in observed or (r.ns, parts[3]) in remade
+    dev = interface_of(r)
+    return bool(dev) and ((r.ns, "interface", dev) not in observed or (r.ns, dev) in remade)
 
 
 def _sorted(ops: list[Op], backwards: bool = False) -> list[Op]:

@@ -39,7 +39,7 @@ from emulator.plan.resources import (
 )
 from emulator.plan.text import line
 from emulator.substrate import decode, encode, ethtool, libc, nft, rtnl
-from emulator.substrate.netlink import Message, Netlink, Refusal
+from emulator.substrate.netlink import Message, Netlink, Refusal, attr, attr_u32
 from emulator.substrate.pairs import pairs
 from emulator.substrate.sysctl import Sysctls
 
@@ -470,13 +470,13 @@ class Kernel:
         for ns in self.fds:
             yield Netns(ns)
             socket = self._socket(ns)
-            link_body = encode._ifinfo(0) + encode.attr_u32(
+            link_body = encode.ifinfo(0) + attr_u32(
                 rtnl.IFLA_EXT_MASK, rtnl.RTEXT_FILTER_SKIP_STATS
             )
             links = list(decode.links(socket.dump(rtnl.RTM_GETLINK, link_body)))
-            names = {link.index: link.name for link in links}
+            names = {link.number: link.name for link in links}
             for link in links:
-                self._index[ns, link.name] = link.index
+                self._index[ns, link.name] = link.number
                 if link.kind == "veth":
                     veths.setdefault(ns, []).append(link)
                 yield from self._observe_link(ns, link, names, socket)
@@ -527,7 +527,7 @@ class Kernel:
         yield from decode.neighbours(ns, socket.dump(rtnl.RTM_GETNEIGH, inet), names)
         yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, inet), names)
         yield from decode.rules(ns, socket.dump(rtnl.RTM_GETRULE, inet))
-        vxlans = {link.index: link.name for link in links if link.kind == "vxlan"}
+        vxlans = {link.number: link.name for link in links if link.kind == "vxlan"}
         if vxlans:
             bridge = bytes([rtnl.AF_BRIDGE]) + bytes(11)
             yield from decode.forwarding(ns, socket.dump(rtnl.RTM_GETNEIGH, bridge), vxlans)
@@ -535,7 +535,7 @@ class Kernel:
         def classes() -> Iterator[tuple[int, bytes]]:
             # a class dump is per interface
             for link in links:
-                head = bytes(4) + link.index.to_bytes(4, "little") + bytes(12)
+                head = bytes(4) + link.number.to_bytes(4, "little") + bytes(12)
                 yield from socket.dump(rtnl.RTM_GETTCLASS, head)
 
         roots = list(socket.dump(rtnl.RTM_GETQDISC, bytes(20)))
@@ -560,7 +560,7 @@ class Kernel:
             Message(
                 rtnl.RTM_DELNEIGH,
                 0,
-                decode._NDMSG.pack(2, 0, index, 0, 0, 0) + encode.attr(rtnl.NDA_DST, address),
+                decode.NDMSG.pack(2, 0, index, 0, 0, 0) + attr(rtnl.NDA_DST, address),
             )
             for index, address in decode.dynamic_neighbours(
                 socket.dump(rtnl.RTM_GETNEIGH, b"\2" + bytes(11))
