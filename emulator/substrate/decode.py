@@ -33,7 +33,7 @@ class Link(NamedTuple):
     """What a link dump says of one interface. ``peer`` is an index, in the namespace that
     this one knows as number ``peer_ns``; -1 is this one."""
 
-    index: int
+    number: int
     name: str
     kind: str
     up: bool
@@ -163,13 +163,13 @@ def rules(ns: str, dump: Dump) -> Iterator[Resource]:
         yield Rule(ns, priority, " ".join(words), table)
 
 
-_NDMSG = struct.Struct("=BxHiHBB")
+NDMSG = struct.Struct("=BxHiHBB")
 
 
 def neighbours(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
     """Permanent IPv4 neighbour entries."""
     for _, body in dump:
-        family, _, index, state, _, _ = _NDMSG.unpack_from(body)
+        family, _, index, state, _, _ = NDMSG.unpack_from(body)
         found = attributes(body, 12)
         if family == AF_INET and state & rtnl.NUD_PERMANENT and rtnl.NDA_LLADDR in found:
             address = inet_ntoa(found[rtnl.NDA_DST])
@@ -179,7 +179,7 @@ def neighbours(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
 def dynamic_neighbours(dump: Dump) -> Iterator[tuple[int, bytes]]:
     """(interface index, packed address) of every learnt IPv4 neighbour."""
     for _, body in dump:
-        family, _, index, state, _, _ = _NDMSG.unpack_from(body)
+        family, _, index, state, _, _ = NDMSG.unpack_from(body)
         if family == AF_INET and not state & (rtnl.NUD_PERMANENT | rtnl.NUD_NOARP):
             yield index, attributes(body, 12)[rtnl.NDA_DST]
 
@@ -187,7 +187,7 @@ def dynamic_neighbours(dump: Dump) -> Iterator[tuple[int, bytes]]:
 def forwarding(ns: str, dump: Dump, vxlans: Names) -> Iterator[Resource]:
     """Permanent forwarding entries of VXLAN devices (``vxlans``: index to name)."""
     for _, body in dump:
-        _, _, index, state, flags, _ = _NDMSG.unpack_from(body)
+        _, _, index, state, flags, _ = NDMSG.unpack_from(body)
         found = attributes(body, 12)
         if (
             index in vxlans

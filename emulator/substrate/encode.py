@@ -38,7 +38,8 @@ _NO_LINK_LOCAL = attr(
 )
 
 
-def _ifinfo(index: int, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+def ifinfo(index: int, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
+    """The head of a link message."""
     return _IFINFO.pack(family, 0, index, flags, change)
 
 
@@ -67,7 +68,7 @@ def _birth(name: str, config: Interface | None, master: int = 0) -> bytes:
 
 def bridge(r: Bridge, index: Index, config: Interface | None) -> Message:
     """Create a bridge."""
-    body = _ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("bridge", b"")
+    body = ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("bridge", b"")
     return Message(rtnl.RTM_NEWLINK, _NEW, body)
 
 
@@ -81,8 +82,8 @@ def veth(
     """Create a pair from the namespace of ``near``; the far end is put into ``far_fd``'s."""
     near_config = configs(*near)
     master = index(near[0], near_config.master) if near_config and near_config.master else 0
-    body = _ifinfo(index(*near)) + _birth(near[1], near_config, master)
-    peer = _ifinfo(index(*far)) + _birth(far[1], configs(*far))
+    body = ifinfo(index(*near)) + _birth(near[1], near_config, master)
+    peer = ifinfo(index(*far)) + _birth(far[1], configs(*far))
     fd = attr_u32(rtnl.IFLA_NET_NS_FD, far_fd)
     body += _linkinfo("veth", attr(rtnl.VETH_INFO_PEER, peer + fd))
     return Message(rtnl.RTM_NEWLINK, _NEW, body, fd_at=len(body) - 4)
@@ -97,7 +98,7 @@ def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
         + attr(rtnl.IFLA_VXLAN_LEARNING, bytes([r.learning]))
         + attr(rtnl.IFLA_VXLAN_PORT, struct.pack(">H", r.port))
     )
-    body = _ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("vxlan", data)
+    body = ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("vxlan", data)
     return Message(rtnl.RTM_NEWLINK, _NEW, body)
 
 
@@ -108,7 +109,7 @@ def namespace_number(fd: int) -> Message:
 
 def delete_device(ns: str, name: str, index: Index) -> Message:
     """Remove a device."""
-    return Message(rtnl.RTM_DELLINK, 0, _ifinfo(index(ns, name)))
+    return Message(rtnl.RTM_DELLINK, 0, ifinfo(index(ns, name)))
 
 
 def configure(
@@ -128,7 +129,7 @@ def configure(
     if want.up and not have.up and want.name != "lo":
         settings += _NO_LINK_LOCAL
     if settings:
-        yield Message(rtnl.RTM_SETLINK, 0, _ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
+        yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
     body = b""
     if want.mtu != have.mtu:
         body += attr_u32(rtnl.IFLA_MTU, want.mtu)
@@ -137,7 +138,7 @@ def configure(
     if want.master != have.master:
         body += attr_u32(rtnl.IFLA_MASTER, index(want.ns, want.master) if want.master else 0)
     if body:
-        yield Message(rtnl.RTM_SETLINK, 0, _ifinfo(at) + body)
+        yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + body)
     flags = change = 0
     body = b""
     if want.master and want.hairpin != have.hairpin:
@@ -149,7 +150,7 @@ def configure(
     if want.up != have.up:
         flags, change = int(want.up), rtnl.IFF_UP
     if body or change:
-        yield Message(rtnl.RTM_NEWLINK, 0, _ifinfo(at, flags, change) + body)
+        yield Message(rtnl.RTM_NEWLINK, 0, ifinfo(at, flags, change) + body)
 
 
 def addr(r: Addr, index: Index, add: bool) -> Message:

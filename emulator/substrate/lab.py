@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import selectors
 import signal
 import socket
 import subprocess
@@ -127,6 +128,37 @@ def _kill(pid: int) -> None:
         os.waitpid(pid, 0)
     except (ProcessLookupError, ChildProcessError):
         pass
+
+
+def end(world: World, timeout_s: float = 10.0) -> None:
+    """Kill a lab and wait until nothing of it is left to see; the kernel frees the rest later.
+
+    PodwireError when it does not die within the deadline.
+    """
+    try:
+        fd = os.pidfd_open(world.pid)
+    except ProcessLookupError:
+        fd = -1
+    if fd >= 0:
+        try:
+            if world.alive():
+                signal.pidfd_send_signal(fd, signal.SIGKILL)
+            with selectors.DefaultSelector() as selector:
+                selector.register(fd, selectors.EVENT_READ)
+                if not selector.select(timeout_s):
+                    raise PodwireError(
+                        Problem(
+                            f"lab {world.name}",
+                            f"process {world.pid} alive {timeout_s:g} s after SIGKILL",
+                            "its end",
+                            "is it stuck in the kernel? see dmesg",
+                        )
+                    )
+        except ProcessLookupError:
+            pass
+        finally:
+            os.close(fd)
+    runtime.forget(world)
 
 
 # --- the caller's side ------------------------------------------------------------------

@@ -80,7 +80,7 @@ class Message(NamedTuple):
 class Refusal(NamedTuple):
     """A message of a batch that failed: its place in the batch, errno, the kernel's own words."""
 
-    index: int
+    number: int
     errno: int
     text: str
 
@@ -131,7 +131,9 @@ class Netlink:
             done += count
         return refusals
 
-    def transact(self, buffer: bytes, first: int, count: int, base: int = 0) -> list[Refusal]:
+    def transact(
+        self, buffer: bytes | bytearray, first: int, count: int, base: int = 0
+    ) -> list[Refusal]:
         """Send one packed buffer and collect what was refused."""
         self.socket.send(buffer)
         last = first + count - 1

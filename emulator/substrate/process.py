@@ -11,18 +11,23 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import pickle
 import selectors
 import signal
 import struct
+import sys
 import time
+import traceback
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import IO, NoReturn, TypeVar
 
 from emulator.errors import LabGone, PodwireError, Problem, Unsupported
-from emulator.measure.place import Completed
+from emulator.place import Completed
 from emulator.substrate import libc
 from emulator.substrate.runtime import World
 from emulator.substrate.sandbox import NAMES, private_files
+
+T = TypeVar("T")
 
 PACKAGES = {
     "iperf3": "iperf3",
@@ -140,6 +145,22 @@ class Process:
         out, err = (bytes(self._out.get(fd, b"")) for fd in self._order)
         return Completed(self.argv, self._code, out, err)
 
+    def wait_interactive(self, seconds: float | None = None) -> int:
+        """Wait for a program that has the terminal; Ctrl-C is its own."""
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            if seconds is not None:
+                with selectors.DefaultSelector() as selector:
+                    selector.register(self._pidfd, selectors.EVENT_READ)
+                    if not selector.select(seconds):
+                        signal.pidfd_send_signal(self._pidfd, signal.SIGINT)
+            _, status = os.waitpid(self.pid, 0)
+        finally:
+            signal.signal(signal.SIGINT, before)
+        self._code = os.waitstatus_to_exitcode(status)
+        os.close(self._pidfd)
+        return self._code
+
     def _read(self, fd: int) -> bool:
         data = os.read(fd, 1 << 16)
         self._out[fd] += data
@@ -147,6 +168,24 @@ class Process:
             os.close(fd)
             self._open.discard(fd)
         return bool(data)
+
+    def stream(self, file: IO[bytes], seconds: float | None = None) -> Completed:
+        """Copy the program's output to a file until it ends; interrupt it after ``seconds``."""
+        stdout = self._order[0]
+        deadline = None if seconds is None else time.monotonic() + seconds
+        with selectors.DefaultSelector() as selector:
+            selector.register(stdout, selectors.EVENT_READ)
+            while True:
+                left = None if deadline is None else max(0.0, deadline - time.monotonic())
+                if not selector.select(left):
+                    self.signal(signal.SIGINT)
+                    deadline = None
+                    continue
+                data = os.read(stdout, 1 << 16)
+                if not data:
+                    break
+                file.write(data)
+        return self.wait(5.0)
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing when it has ended."""
@@ -292,3 +331,117 @@ def _failure(ns: str, argv: tuple[str, ...], number: int, words: str) -> Podwire
             )
         )
     return PodwireError(Problem(f"{ns}: {' '.join(argv)}", words or "no start", "it to start"))
+
+
+def inside(world: World, work: Callable[[], T]) -> T:
+    """Run a function in a child that has entered the lab; returns its pickled result.
+
+    The child stays in the host's PID namespace but ends with this process. Raises what
+    the function raised, where that is an error of ours.
+    """
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(r)
+        answer: tuple[str, object]
+        try:
+            libc.die_with_parent()
+            enter_world(world)
+            answer = ("result", work())
+        except PodwireError as error:
+            answer = ("error", error)
+        except Exception:  # the child must not go on as a second copy of the caller
+            answer = ("error", PodwireError(traceback.format_exc()))
+        with os.fdopen(w, "wb") as stream:
+            pickle.dump(answer, stream)
+        os._exit(0)
+    os.close(w)
+    with os.fdopen(r, "rb") as stream:
+        try:
+            kind, value = pickle.load(stream)
+        except EOFError:
+            kind, value = "error", PodwireError(f"lab {world.name}: a helper process died")
+    os.waitpid(pid, 0)
+    if kind == "error":
+        raise value
+    result: T = value
+    return result
+
+
+def read_file(ns: str, path: str) -> bytes:
+    """In a process of the lab: a file as a namespace sees it. PodwireError."""
+    enter_netns(ns)
+    private_files(ns)
+    try:
+        with open(path, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise PodwireError(Problem(f"{ns}:{path}", error.strerror or "", "a file")) from error
+
+
+def write_file(ns: str, path: str, data: bytes) -> None:
+    """In a process of the lab: write a file of a namespace's own. PodwireError."""
+    enter_netns(ns)
+    private_files(ns)
+    try:
+        with open(path, "wb") as file:
+            file.write(data)
+    except OSError as error:
+        raise PodwireError(
+            Problem(
+                f"{ns}:{path}",
+                error.strerror or "",
+                "a place to write",
+                "a place of the lab writes only below /run, /tmp and /var",
+            )
+        ) from error
+
+
+def proc_net(world: World, ns: str, name: str) -> str:
+    """The text of ``/proc/net/<name>`` in a namespace of the lab."""
+    # the host's procfs: the child does not exist in the lab's, whose PID namespace it is not in
+    proc = os.open("/proc", os.O_PATH | os.O_CLOEXEC)
+
+    def work() -> str:
+        enter_netns(ns)
+        fd = os.open(f"thread-self/net/{name}", os.O_RDONLY, dir_fd=proc)
+        with os.fdopen(fd) as file:
+            return file.read()
+
+    try:
+        return inside(world, work)
+    finally:
+        os.close(proc)
+
+
+def foreground(world: World, work: Callable[[], None]) -> int:
+    """Run a function in the lab, PID namespace included, on this terminal; returns its code."""
+    first = os.fork()
+    if first == 0:
+        code = 1
+        try:
+            libc.die_with_parent()
+            enter_world(world)
+            second = os.fork()
+            if second == 0:
+                libc.die_with_parent()
+                work()
+                code = 0
+            else:
+                _, status = os.waitpid(second, 0)
+                code = os.waitstatus_to_exitcode(status)
+        except KeyboardInterrupt:
+            code = 130
+        except PodwireError as error:
+            print(error, file=sys.stderr)
+            code = error.exit_code
+        except Exception:  # the child must not go on as a second copy of the caller
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code if code >= 0 else 128 - code)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        _, status = os.waitpid(first, 0)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return os.waitstatus_to_exitcode(status)

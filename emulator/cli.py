@@ -1,0 +1,232 @@
+"""The command line: verbs and arguments. What they do is in ``emulator.verbs``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from emulator.errors import PodwireError
+
+_EPILOG = """\
+exit codes: 0 good, 1 the check or run failed, 2 bad input, 3 unsupported here
+
+a first tour:
+  podwire check topologies/flannel-vxlan.yaml     is the spec good?
+  podwire plan topologies/flannel-vxlan.yaml      what it becomes in the kernel
+  podwire up topologies/flannel-vxlan.yaml        bring it up (no root needed)
+  podwire get pods                                who is where
+  podwire exec n1-p1 -- ping -c 2 10.244.2.2      a packet from pod to pod
+  podwire verify                                  is everything as the model says?
+  podwire apply topologies/flannel-host-gw.yaml   switch the pod network, live
+  podwire down
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole grammar of the command line (also what shell completion is made from)."""
+    top = argparse.ArgumentParser(
+        prog="podwire",
+        description="Kubernetes pod networks from YAML as real kernel objects: built, verified, "
+        "measured.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = top.add_subparsers(dest="verb", metavar="VERB", required=True)
+
+    def verb(name: str, text: str, example: str) -> argparse.ArgumentParser:
+        return verbs.add_parser(
+            name,
+            help=text,
+            description=text[0].upper() + text[1:] + ".",
+            epilog=f"example: {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+
+    def spec(p: argparse.ArgumentParser) -> None:
+        p.add_argument(
+            "spec", help="a YAML file: a Cluster, optionally followed by v1/Pod manifests"
+        )
+        p.add_argument(
+            "--set",
+            action="append",
+            default=[],
+            metavar="PATH=VALUE",
+            help="change a value of the spec, e.g. spec.network.backend=host-gw (repeatable)",
+        )
+
+    def lab(p: argparse.ArgumentParser) -> None:
+        p.add_argument("--lab", metavar="NAME", help="which lab (default: the only one that runs)")
+
+    def output(p: argparse.ArgumentParser, *more: str) -> None:
+        p.add_argument(
+            "-o",
+            "--output",
+            choices=("text", "json", *more),
+            default="text",
+            help="form of the output",
+        )
+
+    p = verb("check", "read a spec and say everything that is wrong in it", "podwire check x.yaml")
+    spec(p)
+    output(p)
+    p.add_argument(
+        "--schema", action="store_true", help="print the JSON schema for editors instead"
+    )
+
+    p = verb(
+        "plan",
+        "print the kernel state that a spec compiles to",
+        "podwire plan x.yaml -o sh   # the same as commands of ip, bridge, tc, nft, sysctl",
+    )
+    spec(p)
+    output(p, "sh")
+    p.add_argument("--node", metavar="NAME", help="only this namespace (a node, pod, switch …)")
+
+    p = verb("up", "bring a cluster up; it stays until 'podwire down'", "podwire up x.yaml")
+    spec(p)
+    p.add_argument("--name", help="name of the lab (default: metadata.name)")
+    p.add_argument("--timings", action="store_true", help="say where the time went, as JSON")
+
+    p = verb("ls", "list the labs that run, with their processes", "podwire ls -o json")
+    output(p)
+
+    p = verb("get", "list what is in a lab", "podwire get pods -o wide")
+    p.add_argument(
+        "what",
+        choices=("pods", "nodes", "hosts", "links", "processes", "faults", "spec", "plan", "state"),
+        help="state is what the kernel holds now, in the form of a plan",
+    )
+    lab(p)
+    output(p, "wide")
+
+    p = verb(
+        "exec",
+        "run a program in a pod, node, router, switch or outside host",
+        "podwire exec n1-p1 -- ip -br addr",
+    )
+    p.add_argument("place", help="the name of the place")
+    p.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
+    lab(p)
+
+    p = verb("shell", "a shell in a place", "podwire shell n1")
+    p.add_argument("place", help="the name of the place")
+    lab(p)
+
+    p = verb(
+        "cp",
+        "copy a file into or out of a place's own /run, /tmp or /var",
+        "podwire cp n1-p1:/tmp/out.json .   or   podwire cp app.py n1-p1:/tmp/",
+    )
+    p.add_argument("source", help="FILE or PLACE:/path")
+    p.add_argument("target", help="FILE or PLACE:/path")
+    lab(p)
+
+    p = verb(
+        "capture",
+        "capture packets at an interface with tcpdump, into a file of yours or as text",
+        "podwire capture n1:flannel.1 -w out.pcap --count 100",
+    )
+    p.add_argument("interface", help="PLACE:INTERFACE")
+    p.add_argument("-w", "--write", metavar="FILE", help="write a pcap file (default: print text)")
+    p.add_argument("--count", type=int, metavar="N", help="stop after N packets")
+    p.add_argument("--seconds", type=float, metavar="S", help="stop after S seconds")
+    p.add_argument("filter", nargs="*", help="a filter in tcpdump's words")
+    lab(p)
+
+    p = verb("cli", "Mininet's command line on the lab", "podwire cli")
+    lab(p)
+
+    p = verb(
+        "apply",
+        "change a running lab into another spec: only the difference is touched",
+        "podwire apply x.yaml --set spec.network.backend=host-gw",
+    )
+    spec(p)
+    lab(p)
+    p.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
+    output(p)
+
+    p = verb("fail", "break something: a link, an interface or a node", "podwire fail link n1")
+    p.add_argument("kind", choices=("link", "interface", "node"))
+    p.add_argument("target", help="a name (n1), or NAME:INTERFACE for an interface")
+    lab(p)
+
+    p = verb("heal", "mend one fault, or all of them", "podwire heal link n1")
+    p.add_argument("kind", nargs="?", choices=("link", "interface", "node"))
+    p.add_argument("target", nargs="?")
+    lab(p)
+
+    p = verb(
+        "verify",
+        "compare the kernel with the plan, and probes of every pair with the network model",
+        "podwire verify",
+    )
+    lab(p)
+    output(p)
+    p.add_argument("--no-probes", action="store_true", help="only compare kernel state")
+    p.add_argument("--matrix", action="store_true", help="show the matrix even when all is well")
+
+    p = verb("down", "end a lab; nothing of it remains", "podwire down")
+    p.add_argument("name", nargs="?", help="which lab (default: the only one that runs)")
+    p.add_argument("--all", action="store_true", help="every lab of this user")
+
+    p = verb(
+        "doctor",
+        "say what this machine can run: privilege, limits, kernel features, tools, with remedies",
+        "podwire doctor topologies/cluster-50x10.yaml",
+    )
+    p.add_argument("spec", nargs="?", help="compare global limits with what this spec needs")
+    output(p)
+
+    p = verb(
+        "run",
+        "run an experiment: blocks of all conditions, samples, statistics, figures",
+        "podwire run overlay-vs-routed --quick",
+    )
+    p.add_argument("experiment", nargs="?", help="its name; without one: list them")
+    p.add_argument("--quick", action="store_true", help="the small version, for a first look")
+    p.add_argument("--blocks", type=int, metavar="N", help="how many blocks")
+    p.add_argument("--precision", metavar="P%", help="go on until intervals are that narrow")
+    p.add_argument("--seconds", type=float, metavar="S", help="time budget of the whole run")
+    p.add_argument("--seed", type=int, help="seed of order and placement")
+    p.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    p.add_argument("--results", default="results", metavar="DIR", help="where results go")
+    output(p)
+
+    p = verb(
+        "plot",
+        "redraw the figures of stored results; needs neither root nor a lab",
+        "podwire plot results/overlay-vs-routed/latest",
+    )
+    p.add_argument(
+        "runs", nargs="*", help="result folders (default: the latest of each experiment)"
+    )
+    p.add_argument("--results", default="results", metavar="DIR")
+    p.add_argument("--pgf", action="store_true", help="also write PGF for LaTeX")
+
+    p = verb("completion", "print a completion script", "podwire completion bash > ~/.podwire.bash")
+    p.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit code."""
+    arguments = parser().parse_args(argv)
+    from emulator.verbs import run
+
+    try:
+        return run(arguments)
+    except PodwireError as error:
+        print(f"podwire {arguments.verb}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"podwire {arguments.verb}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

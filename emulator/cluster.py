@@ -1,0 +1,341 @@
+"""A running cluster for programs: the Python API, and what the command line is made of.
+
+::
+
+    with Cluster.from_file("topologies/flannel-vxlan.yaml") as c:
+        print(c.pod("n1-p1").ping("n2-p1").rtt_p50_us)
+        assert c.verify().good
+
+A cluster made by ``with`` lives as long as the block. ``up(keep=True)`` leaves it running
+for other programs, which find it by :meth:`Cluster.attach`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+from emulator import faults as fault_names
+from emulator.compile import compile_spec
+from emulator.errors import LabGone, PodwireError, Problem, SpecError
+from emulator.faults import Fault
+from emulator.ipam import Addressing, allocate
+from emulator.measure import ping, tool
+from emulator.measure.ping import Pings
+from emulator.place import Completed
+from emulator.plan import Plan
+from emulator.spec import load
+from emulator.spec.resolved import ResolvedSpec
+from emulator.substrate import control, lab, process, runtime, stack
+from emulator.substrate.process import Process
+from emulator.substrate.runtime import World
+from emulator.supervisor import Facts, Supervisor
+from emulator.verify import Report
+
+Progress = Callable[[str, int, int], None]
+"""Hears (what, done, all) while something long goes on."""
+
+T = TypeVar("T")
+
+
+class Place:
+    """A pod, node, router, switch or outside host of a running cluster: run programs there."""
+
+    def __init__(self, cluster: Cluster, name: str, ns: str, ip: str) -> None:
+        self._cluster = cluster
+        self.name = name
+        self.ns = ns
+        self.ip = ip
+
+    def start(
+        self,
+        argv: Sequence[str],
+        *,
+        cpus: Sequence[int] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Process:
+        """Start a program; it ends with this process. Unsupported when it is not installed."""
+        return process.spawn(self._cluster.world, self.ns, argv, cpus=cpus, env=env)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        timeout_s: float = 60.0,
+        cpus: Sequence[int] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> Completed:
+        """Run a program to its end. PodwireError past the deadline."""
+        return self.start(argv, cpus=cpus, env=env).wait(timeout_s)
+
+    def interactive(self, argv: Sequence[str], seconds: float | None = None) -> int:
+        """Run a program on this process's terminal; returns its code.
+
+        After ``seconds`` it is interrupted as by Ctrl-C.
+        """
+        child = process.spawn(self._cluster.world, self.ns, argv, capture=False)
+        return child.wait_interactive(seconds)
+
+    def read_file(self, path: str) -> bytes:
+        """A file as this place sees it. PodwireError."""
+        return process.inside(self._cluster.world, lambda: process.read_file(self.ns, path))
+
+    def write_file(self, path: str, data: bytes) -> None:
+        """Write a file of this place's own (below /run, /tmp, /var). PodwireError."""
+        process.inside(self._cluster.world, lambda: process.write_file(self.ns, path, data))
+
+    def listening(self, protocol: str, port: int) -> bool:
+        """Whether a ``tcp`` or ``udp`` socket of this namespace listens on the port."""
+        return stack.listening(self._proc_net, protocol, port)
+
+    def counters(self, interface: str) -> Mapping[str, int]:
+        """Kernel counters of an interface: rx/tx_bytes, _packets, _dropped, _errors."""
+        return stack.counters(self._proc_net, interface)
+
+    def snmp(self) -> Mapping[str, int]:
+        """Counters of the IP stack: ``Tcp.RetransSegs``, ``Udp.InErrors``, …"""
+        return stack.snmp(self._proc_net)
+
+    def _proc_net(self, name: str) -> str:
+        return process.proc_net(self._cluster.world, self.ns, name)
+
+    def ping(self, target: str | Place, count: int = 3, interval_s: float = 0.2) -> Pings:
+        """Echo requests to another place (by name) or an address; round trips in microseconds."""
+        address = target.ip if isinstance(target, Place) else self._cluster.address(target)
+        argv = ping.argv(address, count, interval_s, 56, False)
+        done = self.run(argv, timeout_s=count * interval_s + 10.0, env=tool.ENGLISH)
+        return ping.parse(done.stdout, done.stderr)
+
+
+class Cluster:
+    """A cluster, before and while it runs."""
+
+    def __init__(self, spec: ResolvedSpec, name: str | None = None) -> None:
+        """SpecError, PodwireError: what compiling finds."""
+        self.spec = spec
+        self.name = name or spec.name
+        self.addressing: Addressing = allocate(spec)
+        self.plan: Plan = compile_spec(spec, self.addressing)
+        self.timings: dict[str, float] = {}
+        self._world: World | None = None
+        self._own = False
+
+    @classmethod
+    def from_file(
+        cls,
+        path: str | Path,
+        *,
+        overrides: Mapping[str, object] | None = None,
+        name: str | None = None,
+    ) -> Cluster:
+        """A cluster from a YAML file. SpecError with everything that is wrong in it."""
+        return cls(load(path, overrides), name)
+
+    @classmethod
+    def attach(cls, name: str | None = None) -> Cluster:
+        """A cluster that runs already, by name, or the only one. LabGone, SpecError."""
+        world = runtime.find(name)
+        facts: Facts = control.ask(world, "facts")
+        cluster = cls.__new__(cls)
+        cluster.spec = facts.spec
+        cluster.name = world.name
+        cluster.addressing = allocate(facts.spec)
+        cluster.plan = compile_spec(facts.spec, cluster.addressing)
+        cluster.timings = facts.timings
+        cluster._world = world
+        cluster._own = False
+        return cluster
+
+    # --- life -----------------------------------------------------------------------
+
+    @property
+    def world(self) -> World:
+        """The running lab. LabGone before ``up`` and after ``down``."""
+        if self._world is None:
+            raise LabGone(
+                Problem(f"cluster {self.name}", "not up", "a running cluster", "call up() first")
+            )
+        return self._world
+
+    def up(self, *, keep: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+        """Bring it up and wait until it is ready. With ``keep`` it outlives this process."""
+        supervisor = Supervisor(self.spec, self.plan)
+        self._world, facts = lab.start(self.name, supervisor.run, keep=keep, progress=progress)
+        self.timings = facts["timings"]
+        self._own = not keep
+
+    def down(self) -> None:
+        """End it: every process, namespace and mount of it is gone when this returns."""
+        world, self._world = self.world, None
+        lab.end(world)
+
+    def __enter__(self) -> Cluster:
+        if self._world is None:
+            self.up()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._own and self._world is not None:
+            self.down()
+
+    def facts(self) -> Facts:
+        """What the lab says of itself: faults, processes, timings."""
+        facts: Facts = control.ask(self.world, "facts")
+        return facts
+
+    # --- places ---------------------------------------------------------------------
+
+    def pod(self, name: str) -> Place:
+        """A pod by its id (``web``, or ``team.web`` outside namespace default)."""
+        for pod in self.spec.pods:
+            if pod.id == name:
+                ns = pod.node if pod.host_network else pod.id
+                return Place(self, name, ns, self.addressing.pod[name])
+        raise self._unknown("pod", name, [pod.id for pod in self.spec.pods])
+
+    def node(self, name: str) -> Place:
+        """A node of the cluster."""
+        if name not in self.addressing.node:
+            raise self._unknown("node", name, list(self.addressing.node))
+        return Place(self, name, name, self.addressing.node[name])
+
+    def host(self, name: str) -> Place:
+        """A host outside the cluster."""
+        if name not in self.addressing.host:
+            raise self._unknown("host", name, list(self.addressing.host))
+        return Place(self, name, name, self.addressing.host[name])
+
+    def place(self, name: str) -> Place:
+        """Anything of that name: pod, node, outside host, router or switch."""
+        pods = [pod.id for pod in self.spec.pods]
+        if name in pods:
+            return self.pod(name)
+        if name in self.addressing.node:
+            return self.node(name)
+        if name in self.addressing.host:
+            return self.host(name)
+        for router in self.spec.routers:
+            if router.name == name:
+                ip = self.addressing.router[name, router.segments[0]]
+                return Place(self, name, name, ip)
+        switches = [segment.name for segment in self.spec.segments]
+        if name in switches:
+            return Place(self, name, name, "")
+        routers = [router.name for router in self.spec.routers]
+        known = [*pods, *self.addressing.node, *self.addressing.host, *routers, *switches]
+        raise self._unknown("place", name, known)
+
+    def address(self, name: str) -> str:
+        """The address of a place by its name; what looks like an address is one."""
+        if name.count(".") == 3 and name.replace(".", "").isdigit():
+            return name
+        return self.place(name).ip
+
+    def _unknown(self, what: str, name: str, known: Sequence[str]) -> SpecError:
+        from difflib import get_close_matches
+
+        near = get_close_matches(name, known, 1)
+        return SpecError(
+            Problem(
+                f"cluster {self.name}",
+                f"{what} {name!r}",
+                f"one of {', '.join(known[:12])}{', …' if len(known) > 12 else ''}",
+                f"did you mean {near[0]}?" if near else "",
+            )
+        )
+
+    # --- what can be done with it ---------------------------------------------------
+
+    def verify(self, *, probes: bool = True, progress: Progress | None = None) -> Report:
+        """Compare kernel with plan and probes with oracle."""
+        report: Report = control.ask(self.world, "verify", probes, progress=progress)
+        return report
+
+    def apply(self, spec: ResolvedSpec) -> list[str]:
+        """Turn the running cluster into another; returns what was done, line by line."""
+        done: list[str] = control.ask(self.world, "apply", spec)
+        self.spec = spec
+        self.addressing = allocate(spec)
+        self.plan = compile_spec(spec, self.addressing)
+        return done
+
+    def fail(self, kind: str, target: str) -> list[str]:
+        """Break ``link n1``, ``interface n1:flannel.1`` or ``node n1``."""
+        new = fault_names.fault(self.spec, kind, target)
+        return self._set_faults([*(f for f in self.facts().faults if f != new), new])
+
+    def heal(self, kind: str | None = None, target: str | None = None) -> list[str]:
+        """Mend one fault, or all."""
+        if kind is None or target is None:
+            return self._set_faults([])
+        old = fault_names.fault(self.spec, kind, target)
+        standing = self.facts().faults
+        if old not in standing:
+            raise SpecError(
+                Problem(
+                    f"heal {old}",
+                    "no such fault",
+                    "one of: " + (", ".join(map(str, standing)) or "none stands"),
+                )
+            )
+        return self._set_faults([f for f in standing if f != old])
+
+    def _set_faults(self, faults: Sequence[Fault]) -> list[str]:
+        done: list[str] = control.ask(self.world, "faults", tuple(faults))
+        return done
+
+    def observed(self) -> str:
+        """What the kernel holds, as text in the form of a plan."""
+        text: str = control.ask(self.world, "observed")
+        return text
+
+    def inside(self, work: Callable[[Any], T]) -> T:
+        """Run ``work(net)`` in the lab on a Mininet view of it; its result comes back pickled.
+
+        It runs in a child of this process that has entered the lab's namespaces.
+        """
+        spec, plan = self.spec, self.plan
+
+        def child() -> T:
+            from emulator.stations import cables, stations
+            from emulator.substrate.mininet import view
+
+            net = view(stations(spec), cables(spec, plan))
+            try:
+                return work(net)
+            finally:
+                net.stop()
+
+        return process.inside(self.world, child)
+
+    def mininet_cli(self) -> int:
+        """Mininet's own command line on this terminal; returns its exit code."""
+
+        def child() -> None:
+            from emulator.stations import cables, stations
+            from emulator.substrate.mininet import interactive, view
+
+            interactive(view(stations(self.spec), cables(self.spec, self.plan)))
+
+        return process.foreground(self.world, child)
+
+
+def running() -> list[tuple[World, Facts | PodwireError]]:
+    """Every lab of this user with what it says of itself (or why it does not answer)."""
+    out: list[tuple[World, Facts | PodwireError]] = []
+    for world in runtime.worlds():
+        try:
+            out.append((world, control.ask(world, "facts", timeout_s=5.0)))
+        except PodwireError as error:
+            out.append((world, error))
+    return out
+
+
+__all__ = ["Cluster", "Place", "running"]

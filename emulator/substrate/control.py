@@ -1,0 +1,89 @@
+"""The control socket: one request and its answers, as pickled values with their length.
+
+Pickle is safe here for one reason: the socket lies in a directory of mode 0700, has mode
+0600, and both ends check that the other is the same user.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import struct
+from collections.abc import Callable
+from typing import Any
+
+from emulator.errors import LabGone, PodwireError, Problem
+from emulator.substrate.runtime import World
+
+_LENGTH = struct.Struct("=Q")
+
+
+def send(link: socket.socket, message: object) -> None:
+    """Send one message."""
+    data = pickle.dumps(message)
+    link.sendall(_LENGTH.pack(len(data)) + data)
+
+
+def receive(link: socket.socket) -> Any:
+    """Receive one message. EOFError when the other end is gone."""
+    (size,) = _LENGTH.unpack(_exactly(link, _LENGTH.size))
+    return pickle.loads(_exactly(link, size))
+
+
+def _exactly(link: socket.socket, size: int) -> bytes:
+    data = bytearray()
+    while len(data) < size:
+        part = link.recv(min(1 << 20, size - len(data)))
+        if not part:
+            raise EOFError
+        data += part
+    return bytes(data)
+
+
+def same_user(link: socket.socket) -> bool:
+    """Whether the other end runs as the same user."""
+    raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    return bool(struct.unpack("=iII", raw)[1] == os.geteuid())
+
+
+def ask(
+    world: World,
+    verb: str,
+    *arguments: object,
+    progress: Callable[[str, int, int], None] | None = None,
+    timeout_s: float = 600.0,
+) -> Any:
+    """Ask a lab's supervisor. Raises what it raised; LabGone when it is not there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as link:
+        link.settimeout(timeout_s)
+        try:
+            link.connect(str(world.socket))
+            send(link, (verb, arguments))
+            while True:
+                kind, value = receive(link)
+                if kind == "progress":
+                    if progress:
+                        progress(*value)
+                elif kind == "error":
+                    raise value
+                else:
+                    return value
+        except (EOFError, ConnectionError, FileNotFoundError) as error:
+            raise LabGone(
+                Problem(
+                    f"lab {world.name}",
+                    "its supervisor went away",
+                    "an answer",
+                    "podwire ls; see supervisor.log in its run directory",
+                )
+            ) from error
+        except TimeoutError as error:
+            raise PodwireError(
+                Problem(
+                    f"lab {world.name}: {verb}",
+                    f"no answer within {timeout_s:g} s",
+                    "an answer",
+                    "podwire down and up again",
+                )
+            ) from error

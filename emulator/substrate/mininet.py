@@ -1,0 +1,177 @@
+"""A lab seen as Mininet: real ``Node``, ``Link`` and ``Mininet`` objects over what is there.
+
+Any process inside the lab can have such a view. Nothing is created or configured by it:
+the plan did that. A shell is started in a place at the first command there, and not one
+for each host at the start; switches are places of their own and not bridges on the host.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from mininet.link import Intf, Link
+from mininet.log import output, setLogLevel
+from mininet.net import Mininet
+from mininet.node import Node, Switch
+
+from emulator.errors import Problem, Unsupported
+from emulator.substrate.process import enter_netns
+from emulator.substrate.sandbox import private_files
+
+
+class Station(NamedTuple):
+    """A place of the lab for Mininet: ``role`` is pod, node, router, host or switch."""
+
+    name: str
+    ns: str
+    role: str
+
+
+class Cable(NamedTuple):
+    """A link between two stations; ``address`` as ``10.244.1.2/24`` or empty."""
+
+    station1: str
+    interface1: str
+    address1: str
+    station2: str
+    interface2: str
+    address2: str
+
+
+class _Lazy:
+    """Starts its shell at the first command. Comes before Node in the order of classes."""
+
+    shell: Any
+    ns: str
+    inNamespace: bool
+
+    def startShell(self, mnopts: str | None = None) -> None:
+        del mnopts  # Node starts a shell in its constructor; here that waits
+
+    def mountPrivateDirs(self) -> None:
+        """Nothing: a place's own directories come with its shell."""
+
+    def unmountPrivateDirs(self) -> None:
+        """Nothing to undo."""
+
+    def _wake(self) -> None:
+        if self.shell is None:
+            inside, self.inNamespace = self.inNamespace, False
+            # without -n mnexec stays in the namespaces that _popen enters
+            super().startShell("-cd")  # type: ignore[misc]
+            self.inNamespace = inside
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        ns = self.ns
+        if params.get("stdin") is not None and cmd[:2] == ["mnexec", "-cd"]:
+
+            def enter() -> None:
+                enter_netns(ns)
+                private_files(ns)
+
+            params["preexec_fn"] = enter
+        return super()._popen(cmd, **params)  # type: ignore[misc]
+
+    def sendCmd(self, *args: Any, **kwargs: Any) -> Any:
+        self._wake()
+        return super().sendCmd(*args, **kwargs)  # type: ignore[misc]
+
+    def popen(self, *args: Any, **kwargs: Any) -> Any:
+        self._wake()
+        return super().popen(*args, **kwargs)  # type: ignore[misc]
+
+
+class Place(_Lazy, Node):  # type: ignore[misc]
+    """A pod, node, router or outside host."""
+
+    def __init__(self, station: Station) -> None:
+        self.ns = station.ns
+        self.role = station.role
+        Node.__init__(self, station.name, inNamespace=True)
+
+
+class SwitchPlace(_Lazy, Switch):  # type: ignore[misc]
+    """A segment's switch: a bridge in a namespace of its own."""
+
+    def __init__(self, station: Station, number: int) -> None:
+        self.ns = station.ns
+        self.role = station.role
+        Switch.__init__(self, station.name, dpid=f"{number:x}", inNamespace=True)
+
+    def start(self, controllers: Sequence[Any]) -> None:
+        """Nothing: the switch runs."""
+
+
+class ThereIntf(Intf):  # type: ignore[misc]
+    """An interface that exists and is configured already."""
+
+    def config(self, **params: Any) -> dict[str, Any]:
+        """Nothing to configure; Mininet asks at construction."""
+        return {}
+
+
+class ThereLink(Link):  # type: ignore[misc]
+    """A cable that exists already."""
+
+    @classmethod
+    def makeIntfPair(cls, *args: Any, **kwargs: Any) -> None:
+        """Nothing: the pair is there."""
+
+
+class LabMininet(Mininet):  # type: ignore[misc]
+    """``net.hosts`` are the pods; nodes, routers, outside hosts, switches go by name."""
+
+    def addHost(self, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Unsupported: the spec says what is in the lab."""
+        raise Unsupported(
+            Problem(
+                f"addHost({name!r})", "a change by hand", "one in the spec", "podwire apply SPEC"
+            )
+        )
+
+    def stop(self) -> None:
+        """End the shells of this view. The lab stays: ``podwire down`` ends it."""
+        for node in self.nameToNode.values():
+            node.terminate()
+
+
+def view(stations: Sequence[Station], cables: Sequence[Cable]) -> Any:
+    """The Mininet object of a lab. To be called by a process in the lab's namespaces."""
+    # Mininet's own initialisation writes global sysctls, which no lab may do
+    Mininet.inited = True
+    net = LabMininet(topo=None, build=False)
+    for number, station in enumerate(stations, 1):
+        if station.role == "switch":
+            node: Any = SwitchPlace(station, number)
+            net.switches.append(node)
+        else:
+            node = Place(station)
+            if station.role == "pod":
+                net.hosts.append(node)
+        net.nameToNode[station.name] = node
+    for cable in cables:
+        one, two = net.nameToNode[cable.station1], net.nameToNode[cable.station2]
+        link = ThereLink(
+            one,
+            two,
+            intfName1=cable.interface1,
+            intfName2=cable.interface2,
+            intf=ThereIntf,
+        )
+        for intf, address in ((link.intf1, cable.address1), (link.intf2, cable.address2)):
+            if address:
+                intf.ip, intf.prefixLen = address.split("/")
+        net.links.append(link)
+    net.built = True
+    return net
+
+
+def interactive(net: Any) -> None:
+    """Mininet's command line on the caller's terminal."""
+    from mininet.cli import CLI
+
+    setLogLevel("info")
+    output("*** Podwire: pods are hosts; nodes, routers and switches go by their names\n")
+    CLI(net)
+    net.stop()

@@ -1,0 +1,39 @@
+"""What each verb of the command line does: one function a verb, in three modules.
+
+Every function takes the parsed arguments and returns the exit code.
+"""
+
+from __future__ import annotations
+
+import argparse
+from importlib import import_module
+
+_MODULES = {
+    "check": "specs",
+    "plan": "specs",
+    "doctor": "specs",
+    "completion": "specs",
+    "up": "labs",
+    "ls": "labs",
+    "down": "labs",
+    "apply": "labs",
+    "fail": "labs",
+    "heal": "labs",
+    "verify": "labs",
+    "get": "places",
+    "exec": "places",
+    "shell": "places",
+    "cp": "places",
+    "capture": "places",
+    "cli": "places",
+    "run": "measuring",
+    "plot": "measuring",
+}
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the verb; only its own module is loaded."""
+    verb = arguments.verb
+    module = import_module(f"emulator.verbs.{_MODULES[verb]}")
+    function = getattr(module, f"{verb}_")
+    return int(function(arguments))

@@ -1,0 +1,118 @@
+"""Verbs that need no lab: check, plan, doctor, completion."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+from emulator.compile import compile_spec
+from emulator.plan import Plan
+from emulator.plan.check import check as check_plan
+from emulator.plan.text import line
+from emulator.spec import load_with_warnings, parse_sets, schema
+from emulator.spec.resolved import ResolvedSpec
+from emulator.verbs.output import as_json, table
+
+
+def load(arguments: argparse.Namespace) -> ResolvedSpec:
+    """The spec that the arguments name; warnings go to stderr."""
+    loaded = load_with_warnings(arguments.spec, parse_sets(arguments.set))
+    for warning in loaded.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    return loaded.spec
+
+
+def check_(arguments: argparse.Namespace) -> int:
+    """Read, resolve, compile, check the invariants of the plan."""
+    if arguments.schema:
+        print(json.dumps(schema(), indent=2))
+        return 0
+    spec = load(arguments)
+    plan = compile_spec(spec)
+    check_plan(plan)
+    facts = {
+        "cluster": spec.name,
+        "network": " ".join(filter(None, (spec.network.plugin, spec.network.backend))),
+        "nodes": len(spec.nodes),
+        "pods": len(spec.pods),
+        "segments": len(spec.segments),
+        "resources": len(plan),
+    }
+    if arguments.output == "json":
+        print(as_json(facts))
+    else:
+        print(
+            f"{arguments.spec}: good. {facts['network']}, {facts['nodes']} nodes, "
+            f"{facts['pods']} pods, {facts['segments']} segments: {facts['resources']} resources"
+        )
+    return 0
+
+
+def plan_(arguments: argparse.Namespace) -> int:
+    """Print the plan in one of its forms."""
+    plan = compile_spec(load(arguments))
+    check_plan(plan)
+    if arguments.node:
+        plan = _only(plan, arguments.node)
+    if arguments.output == "sh":
+        from emulator.plan.script import script
+
+        sys.stdout.write(script(plan))
+    elif arguments.output == "json":
+        rows = [
+            {
+                "kind": e.resource.kind,
+                "owner": e.owner,
+                "source": e.source,
+                "text": line(e.resource),
+                **e.resource._asdict(),
+            }
+            for e in plan
+        ]
+        print(as_json(rows))
+    else:
+        sys.stdout.write(plan.text())
+    return 0
+
+
+def _only(plan: Plan, ns: str) -> Plan:
+    from emulator.errors import Problem, SpecError
+
+    if ns not in plan.namespaces():
+        raise SpecError(Problem("--node", repr(ns), f"one of {', '.join(plan.namespaces()[:20])}"))
+    part = Plan()
+    for entry in plan:
+        if entry.resource.ns == ns:
+            part.add([entry.resource], entry.source, entry.owner)
+    return part
+
+
+def doctor_(arguments: argparse.Namespace) -> int:
+    """Try what this machine can do; 3 when something that is needed is missing."""
+    from emulator.doctor import examine
+
+    spec = None
+    if arguments.spec:
+        arguments.set = []
+        spec = load(arguments)
+    findings = examine(spec)
+    if arguments.output == "json":
+        print(as_json([f._asdict() for f in findings]))
+    else:
+        rows = [
+            (f.what, f.found, "ok" if f.good else "MISSING" if f.needed else "-", f.remedy)
+            for f in findings
+        ]
+        print(table(("what", "found", "", "remedy"), rows))
+    return 3 if any(f.needed and not f.good for f in findings) else 0
+
+
+def completion_(arguments: argparse.Namespace) -> int:
+    """A completion script made from the grammar itself."""
+    import shtab
+
+    from emulator.cli import parser
+
+    print(shtab.complete(parser(), arguments.shell))
+    return 0

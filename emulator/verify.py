@@ -1,0 +1,109 @@
+"""Is the lab what the spec says? Kernel against plan, probes against oracle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from emulator.faults import Fault
+from emulator.ipam import Addressing
+from emulator.matrix import compare, grid
+from emulator.measure.probe import observe
+from emulator.measure.whereabouts import whereabouts
+from emulator.oracle import predict
+from emulator.plan import Plan, deviations
+from emulator.plan.resources import Process
+from emulator.spec.resolved import ResolvedSpec
+from emulator.statements import Statement, statements
+from emulator.substrate.keeper import State
+from emulator.substrate.kernel import Kernel
+
+
+class Report(NamedTuple):
+    """The answer of ``verify``.
+
+    ``deviations``: kernel state that differs from the plan, as text; ``processes``: those
+    that do not run as they should; ``differences``: probes that found something else than
+    predicted; ``statements``: the network model sentence by sentence, as predicted and
+    found; ``grid``: the matrix of pods for the eye. Times in seconds.
+    """
+
+    resources: int
+    deviations: tuple[str, ...]
+    processes: tuple[str, ...]
+    probes: int
+    differences: tuple[str, ...]
+    statements: tuple[Statement, ...]
+    grid: str
+    kernel_s: float
+    probes_s: float
+
+    @property
+    def good(self) -> bool:
+        """Whether everything is as it should be."""
+        return not (self.deviations or self.processes or self.differences)
+
+
+def verify(
+    kernel: Kernel,
+    spec: ResolvedSpec,
+    addressing: Addressing,
+    plan: Plan,
+    faults: Sequence[Fault],
+    states: Sequence[State],
+    probes: bool,
+    progress: Callable[[str, int, int], None],
+) -> Report:
+    """Compare everything. To be called by a process in the lab that may change namespaces."""
+    began = time.perf_counter()
+    observed = kernel.observe([entry.resource for entry in plan])
+    kept = {e.resource.key for e in plan if type(e.resource) is Process}
+    found = [
+        str(finding)
+        for finding in deviations(plan, observed)
+        if finding.expected is None or finding.expected.key not in kept
+    ]
+    looked = time.perf_counter()
+    differences: tuple[str, ...] = ()
+    sentences: tuple[Statement, ...] = ()
+    count, picture = 0, ""
+    if probes:
+        predicted = predict(spec, addressing, faults)
+        progress("probing", 0, len(predicted))
+        sizes = {p: e.mtu for p, e in predicted.items() if e.mtu}
+        wanted = [p for p, e in predicted.items() if e.outcome != "not-probed"]
+        seen = observe(wanted, whereabouts(spec), kernel.enter, kernel.flush_neighbours, sizes)
+        kernel.leave()
+        count = len(predicted)
+        differences = tuple(str(d) for d in compare(predicted, seen))
+        sentences = tuple(statements(spec, addressing, seen))
+        picture = grid(spec, predicted, seen)
+    return Report(
+        len(plan),
+        tuple(found),
+        tuple(_troubles(states)),
+        count,
+        differences,
+        sentences,
+        picture,
+        looked - began,
+        time.perf_counter() - looked,
+    )
+
+
+def _troubles(states: Sequence[State]) -> list[str]:
+    out = []
+    for s in states:
+        died = (
+            f"ended with code {s.code}"
+            if (s.code or 0) >= 0
+            else f"killed by signal {-(s.code or 0)}"
+        )
+        if s.state == "waiting":
+            out.append(f"{s.name}: {died}, to be started again ({s.restarts} restarts so far)")
+        elif s.state == "ended" and s.code != 0:
+            out.append(f"{s.name}: {died}")
+        elif s.restarts:
+            out.append(f"{s.name}: running, after {s.restarts} restarts (last {died})")
+    return out
