@@ -9,11 +9,10 @@ import time
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError
 from emulator.plan import diff
-from emulator.plan.check import check as check_plan
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
 from emulator.verbs.output import as_json, progress, table
-from emulator.verbs.specs import load
+from emulator.verbs.specs import load, sound
 from emulator.verify import Report
 
 
@@ -24,7 +23,7 @@ def up_(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     spec = load(arguments)
     cluster = Cluster(spec, arguments.name)
-    check_plan(cluster.plan)
+    sound(cluster.plan)
     for warning in require(spec):
         print(f"warning: {warning}", file=sys.stderr)
     cluster.up(keep=True, progress=progress(f"{cluster.name}: configuring"))

@@ -7,8 +7,9 @@ import json
 import sys
 
 from emulator.compile import compile_spec
+from emulator.errors import PodwireError, Problem, SpecError
 from emulator.plan import Plan
-from emulator.plan.check import check as check_plan
+from emulator.plan.check import check
 from emulator.plan.text import line
 from emulator.spec import load_with_warnings, parse_sets, schema
 from emulator.spec.resolved import ResolvedSpec
@@ -23,6 +24,13 @@ def load(arguments: argparse.Namespace) -> ResolvedSpec:
     return loaded.spec
 
 
+def sound(plan: Plan) -> None:
+    """PodwireError when a plan breaks an invariant (a fault of a room, not of the spec)."""
+    problems = check(plan)
+    if problems:
+        raise PodwireError(*problems)
+
+
 def check_(arguments: argparse.Namespace) -> int:
     """Read, resolve, compile, check the invariants of the plan."""
     if arguments.schema:
@@ -30,7 +38,7 @@ def check_(arguments: argparse.Namespace) -> int:
         return 0
     spec = load(arguments)
     plan = compile_spec(spec)
-    check_plan(plan)
+    sound(plan)
     facts = {
         "cluster": spec.name,
         "network": " ".join(filter(None, (spec.network.plugin, spec.network.backend))),
@@ -52,7 +60,7 @@ def check_(arguments: argparse.Namespace) -> int:
 def plan_(arguments: argparse.Namespace) -> int:
     """Print the plan in one of its forms."""
     plan = compile_spec(load(arguments))
-    check_plan(plan)
+    sound(plan)
     if arguments.node:
         plan = _only(plan, arguments.node)
     if arguments.output == "sh":
@@ -77,8 +85,6 @@ def plan_(arguments: argparse.Namespace) -> int:
 
 
 def _only(plan: Plan, ns: str) -> Plan:
-    from emulator.errors import Problem, SpecError
-
     if ns not in plan.namespaces():
         raise SpecError(Problem("--node", repr(ns), f"one of {', '.join(plan.namespaces()[:20])}"))
     part = Plan()
