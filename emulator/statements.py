@@ -1,0 +1,112 @@
+"""The Kubernetes network model as sentences, each judged against a matrix.
+
+The same sentences judge what was predicted and what was observed: without a pod network
+they fail in the prediction already, which is what a pod network is for.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
+
+from emulator.ipam import Addressing
+from emulator.oracle import Probe
+from emulator.spec.resolved import ResolvedSpec
+
+
+class Seen(Protocol):
+    """What a prediction and an observation have in common."""
+
+    @property
+    def outcome(self) -> str:
+        """``delivered`` when the client got its answer."""
+        ...
+
+    @property
+    def by(self) -> str:
+        """The namespace that answered."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The client's address as the server saw it."""
+        ...
+
+    @property
+    def own(self) -> str:
+        """The client's address as the client saw it."""
+        ...
+
+
+class Statement(NamedTuple):
+    """A sentence of the model: whether it ``holds``, and the first exceptions in words."""
+
+    number: str
+    text: str
+    holds: bool
+    detail: str
+
+
+def statements(
+    spec: ResolvedSpec, addressing: Addressing, matrix: Mapping[Probe, Seen]
+) -> list[Statement]:
+    """M1, M3, M4, M5, M6, M7 and M9, in that order."""
+    own = {p.id for p in spec.pods if not p.host_network}
+    node_of = {p.id: p.node for p in spec.pods}
+    namespace = {p.id: p.id if p.id in own else p.node for p in spec.pods}
+    tried = {p: s for p, s in matrix.items() if s.outcome != "not-probed"}
+
+    def meant(probe: Probe) -> str:
+        return namespace.get(probe.server, probe.server)
+
+    def reach(kind: str) -> list[str]:
+        return [
+            f"{probe}: {seen.outcome}" + (f" by {seen.by}" if seen.outcome == "delivered" else "")
+            for probe, seen in tried.items()
+            if probe.kind == kind and (seen.outcome != "delivered" or seen.by != meant(probe))
+        ]
+
+    holders: dict[str, list[str]] = defaultdict(list)
+    for pod in spec.pods:
+        if pod.id in own:
+            holders[addressing.pod[pod.id]].append(pod.id)
+    renamed = [
+        f"{probe}: {seen.own} is seen as {seen.source}"
+        for probe, seen in tried.items()
+        if probe.kind == "pod-pod"
+        and {probe.client, probe.server} <= own
+        and seen.outcome == "delivered"
+        and seen.source != seen.own
+    ]
+    elsewhere = [
+        f"{p.id} on {p.node}: {addressing.pod[p.id]}"
+        for p in spec.pods
+        if p.host_network and addressing.pod[p.id] != addressing.node[p.node]
+    ]
+    outside = [
+        f"{probe}: seen as {seen.source or 'nobody'}"
+        for probe, seen in tried.items()
+        if probe.kind == "pod-host" and seen.source != addressing.node[node_of[probe.client]]
+    ]
+    return [
+        _judge(
+            "M1",
+            "every pod has an address of its own",
+            (f"{a} is held by {', '.join(pods)}" for a, pods in holders.items() if len(pods) > 1),
+        ),
+        _judge("M3", "every pod reaches every pod", reach("pod-pod")),
+        _judge("M4", "every node reaches its own pods", reach("node-own-pod")),
+        _judge("M5", "a pod sees itself under the address that its peers see", renamed),
+        _judge("M6", "every node reaches the pods of other nodes", reach("node-remote-pod")),
+        _judge("M7", "a hostNetwork pod has its node's address", elsewhere),
+        _judge("M9", "outside the cluster a pod is seen as its node", outside),
+    ]
+
+
+def _judge(number: str, text: str, exceptions: Iterable[str]) -> Statement:
+    found = list(exceptions)
+    detail = "; ".join(found[:3])
+    if len(found) > 3:
+        detail += f"; and {len(found) - 3} more"
+    return Statement(number, text, not found, detail)

@@ -1,0 +1,60 @@
+"""Small resolved specs built by hand, for tests of the oracle and of the prober."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from emulator.spec.resolved import (
+    Host,
+    Links,
+    Network,
+    Node,
+    Place,
+    Pod,
+    ResolvedSpec,
+    Router,
+    Segment,
+)
+
+HERE = Place("small.yaml", 1, 1, "spec")
+
+
+def small_spec(
+    plugin: str = "flannel",
+    backend: str = "",
+    *,
+    nodes: Iterable[str] = ("rack-a", "rack-a"),
+    pods_per_node: int = 2,
+    host_pods: Iterable[str] = (),
+    hosts: Iterable[str] = ("rack-a",),
+    routers: Iterable[tuple[str, ...]] = (("rack-a", "rack-b"),),
+    segments: int = 2,
+    mtu: int = 1500,
+    **options: bool | int | str,
+) -> ResolvedSpec:
+    """Nodes n1, n2, … in the named segments, pods n1-p1, …, hosts out1, …, routers core1, …
+
+    ``host_pods`` names the nodes that also run a hostNetwork pod ``<node>-host``.
+    """
+    names = [f"rack-{letter}" for letter in "abcdef"[:segments]]
+    placed = [Node(f"n{i}", where, "eth0", HERE) for i, where in enumerate(nodes, 1)]
+    pods = [
+        Pod(f"{n.name}-p{i}", "default", n.name, (), False, "Always", (), HERE)
+        for n in placed
+        for i in range(1, 1 + (0 if plugin == "host" else pods_per_node))
+    ]
+    pods += [Pod(f"{n}-host", "default", n, (), True, "Always", (), HERE) for n in host_pods]
+    return ResolvedSpec(
+        name="small",
+        pod_cidr="10.244.0.0/16",
+        node_prefix=24,
+        network=Network(plugin, backend, tuple(sorted(options.items())), HERE),
+        congestion_control=None,
+        segments=tuple(Segment(name, f"192.168.{i}.0/24", HERE) for i, name in enumerate(names, 1)),
+        routers=tuple(Router(f"core{i}", tuple(s), HERE) for i, s in enumerate(routers, 1)),
+        hosts=tuple(Host(f"out{i}", s, "eth0", HERE) for i, s in enumerate(hosts, 1)),
+        links=Links(mtu, "wire", None),
+        nodes=tuple(placed),
+        pods=tuple(pods),
+        place=HERE,
+    )

@@ -1,0 +1,225 @@
+"""The oracle: goldens that people read, and laws that hold for every cluster.
+
+``python tests/test_oracle.py`` writes the goldens anew.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_specs import small_spec
+
+from emulator.faults import Fault, cables, fault, interfaces
+from emulator.ipam import allocate
+from emulator.matrix import table
+from emulator.oracle import Matrix, predict, probes
+from emulator.spec.resolved import ResolvedSpec
+from emulator.statements import statements
+
+GOLDEN = Path(__file__).parent / "oracle"
+FLANNEL = {"plugin": "flannel", "ipMasq": True}
+TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
+CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
+    "none": ({"plugin": "none"}, ()),
+    "host": ({"plugin": "host", "host_pods": ("n1", "n2"), **TWO_RACKS}, ()),
+    "vxlan": (FLANNEL | {"backend": "vxlan", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "vxlan-without-masquerade": (FLANNEL | {"backend": "vxlan", "ipMasq": False}, ()),
+    "vxlan-direct": (
+        FLANNEL
+        | {"backend": "vxlan", "directRouting": True, "pods_per_node": 1}
+        | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)},
+        (),
+    ),
+    "host-gw": (FLANNEL | {"backend": "host-gw", "hosts": ("rack-a", "rack-b")}, ()),
+    "host-gw-nftables": (
+        FLANNEL | {"backend": "host-gw", "enableNFTables": True, "pods_per_node": 1},
+        (),
+    ),
+    "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
+    "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
+    "host-gw-cables-cut": (
+        FLANNEL | {"backend": "host-gw"},
+        (("link", "n1"), ("link", "n2-p1")),
+    ),
+    "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
+}
+
+
+def golden(name: str) -> str:
+    keywords, broken = CASES[name]
+    spec = small_spec(**keywords)
+    at = allocate(spec)
+    matrix = predict(spec, at, [fault(spec, kind, target) for kind, target in broken])
+    judged = "".join(
+        f"{s.number} {'holds' if s.holds else 'FAILS'}: {s.text}"
+        + (f" ({s.detail})" if s.detail else "")
+        + "\n"
+        for s in statements(spec, at, matrix)
+    )
+    return table(matrix) + "\n" + judged
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_golden(name: str) -> None:
+    assert golden(name) == (GOLDEN / f"{name}.txt").read_text()
+
+
+@st.composite
+def specs(draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel")) -> ResolvedSpec:
+    """Any small cluster that the spec would take: racks in a chain of routers."""
+    plugin = draw(st.sampled_from(plugins))
+    racks = [f"rack-{letter}" for letter in "abc"[: draw(st.integers(1, 3))]]
+    backend = draw(st.sampled_from(("vxlan", "host-gw"))) if plugin == "flannel" else ""
+    where = racks[:1] if backend == "host-gw" else racks
+    nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
+    options: dict[str, bool] = {}
+    if plugin == "flannel":
+        options = {k: draw(st.booleans()) for k in ("ipMasq", "directRouting", "enableNFTables")}
+    return small_spec(
+        plugin,
+        backend,
+        nodes=nodes,
+        pods_per_node=draw(st.integers(0, 3)),
+        host_pods=draw(
+            st.lists(st.sampled_from([f"n{i + 1}" for i in range(len(nodes))]), unique=True)
+        ),
+        hosts=draw(st.lists(st.sampled_from(racks), max_size=2)),
+        routers=list(pairwise(racks)),
+        segments=len(racks),
+        mtu=draw(st.sampled_from((1500, 9000))),
+        **options,
+    )
+
+
+def some_faults(spec: ResolvedSpec) -> st.SearchStrategy[list[Fault]]:
+    ends = cables(spec)
+    known = [Fault("node", n.name) for n in spec.nodes]
+    for name, own in ends.items():
+        known += [Fault("link", name if len(own) == 1 else f"{name}:{end}") for end in own]
+    known += [
+        Fault("interface", f"{name}:{one}") for name, own in interfaces(spec).items() for one in own
+    ]
+    return st.lists(st.sampled_from(known), max_size=3, unique=True)
+
+
+def both(draw: Any, spec: ResolvedSpec) -> tuple[Matrix, list[Fault], Matrix]:
+    at = allocate(spec)
+    broken = draw(some_faults(spec))
+    return predict(spec, at), broken, predict(spec, at, broken)
+
+
+@settings(deadline=None)
+@given(specs(), st.data())
+def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.DataObject) -> None:
+    at = allocate(spec)
+    _, _, matrix = both(data.draw, spec)
+    names = {p.id for p in spec.pods} | {x.name for x in (*spec.nodes, *spec.hosts)}
+    tunnels = {subnet.partition("/")[0] for subnet in at.node_subnet.values()}
+    addresses = {*at.pod.values(), *at.node.values(), *at.gateway.values(), *tunnels}
+    for probe, expected in matrix.items():
+        assert {probe.client, probe.server} <= names
+        assert expected.reason
+        if expected.outcome == "delivered":
+            assert expected.by in names
+            assert {expected.source, expected.own} <= addresses
+            assert 62 - len(spec.routers) <= expected.ttl <= 64
+            assert expected.mtu in (65_535, spec.links.mtu, spec.links.mtu - 50)
+        else:
+            assert expected[1:6] == ("", "", "", 0, 0)
+
+
+@settings(deadline=None)
+@given(specs())
+def test_each_probe_once_and_every_pair_of_pods(spec: ResolvedSpec) -> None:
+    sent = list(probes(spec, allocate(spec)))
+    assert len(set(sent)) == len(sent)
+    pairs = {(p.client, p.server) for p in sent if p.kind == "pod-pod"}
+    assert pairs == {(a.id, b.id) for a in spec.pods for b in spec.pods if a != b}
+
+
+@settings(deadline=None)
+@given(specs(plugins=("flannel",)))
+def test_flannel_keeps_the_model(spec: ResolvedSpec) -> None:
+    at = allocate(spec)
+    judged = {s.number: s for s in statements(spec, at, predict(spec, at))}
+    for number in ("M1", "M3", "M4", "M5", "M6", "M7"):
+        assert judged[number].holds, judged[number]
+    if spec.network.option("ipMasq"):
+        assert judged["M9"].holds, judged["M9"]
+
+
+@settings(deadline=None)
+@given(specs(plugins=("flannel",)), st.data())
+def test_pods_reach_each_other_both_ways_or_neither(
+    spec: ResolvedSpec, data: st.DataObject
+) -> None:
+    _, _, matrix = both(data.draw, spec)
+    pairs = {(p.client, p.server): e.outcome for p, e in matrix.items() if p.kind == "pod-pod"}
+    assert all(outcome == pairs[b, a] for (a, b), outcome in pairs.items())
+
+
+@settings(deadline=None)
+@given(specs(), st.data())
+def test_a_fault_takes_away_and_changes_nothing_else(
+    spec: ResolvedSpec, data: st.DataObject
+) -> None:
+    whole, broken, left = both(data.draw, spec)
+    assert list(whole) == list(left)
+    for probe, expected in left.items():
+        assert expected == whole[probe] or (
+            whole[probe].outcome in ("delivered", "lost") and expected.outcome == "lost"
+        )
+    if not broken:
+        assert left == whole
+
+
+@settings(deadline=None)
+@given(specs(plugins=("none",)))
+def test_without_a_pod_network_addresses_clash(spec: ResolvedSpec) -> None:
+    at = allocate(spec)
+    unique = next(s for s in statements(spec, at, predict(spec, at)) if s.number == "M1")
+    own = [p for p in spec.pods if not p.host_network]
+    assert unique.holds == (len({p.node for p in own}) < 2)
+
+
+@settings(deadline=None)
+@given(specs())
+def test_a_choice_of_probes_is_predicted_alike(spec: ResolvedSpec) -> None:
+    at = allocate(spec)
+    whole = predict(spec, at)
+    few = list(whole)[::3]
+    assert predict(spec, at, among=few) == {probe: whole[probe] for probe in few}
+
+
+def test_host_gw_behind_a_router_is_lost() -> None:
+    spec = small_spec("flannel", "host-gw", nodes=("rack-a", "rack-b"), ipMasq=True)
+    matrix = predict(spec, allocate(spec))
+    across = next(p for p in matrix if (p.client, p.server) == ("n1-p1", "n2-p1"))
+    assert matrix[across].outcome == "lost"
+    assert "behind a router" in matrix[across].reason
+
+
+def test_segments_without_a_router_are_lost() -> None:
+    spec = small_spec("host", nodes=("rack-a", "rack-b"), host_pods=("n1", "n2"), routers=())
+    matrix = predict(spec, allocate(spec))
+    assert {e.reason for p, e in matrix.items() if p.kind == "pod-pod"} == {
+        "no router joins rack-a and rack-b",
+        "no router joins rack-b and rack-a",
+    }
+
+
+def test_a_plugin_that_it_does_not_know() -> None:
+    spec = small_spec("weave")
+    with pytest.raises(ValueError, match="weave"):
+        predict(spec, allocate(spec))
+
+
+if __name__ == "__main__":
+    GOLDEN.mkdir(exist_ok=True)
+    for case in CASES:
+        (GOLDEN / f"{case}.txt").write_text(golden(case))
