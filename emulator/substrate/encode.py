@@ -32,6 +32,9 @@ Index = Callable[[str, str], int]
 """(namespace, interface) to interface index."""
 
 _IFINFO = struct.Struct("=BxHiII")
+_NDMSG = struct.Struct("=BxHiHBBHH4sHH6sxx")
+_RTMSG = struct.Struct("=BBBBBBBBI")
+_IN_ADDRESS = struct.Struct("=HH4s")
 _NEW = NLM_F_CREATE | NLM_F_EXCL
 _NO_LINK_LOCAL = attr(
     AF_INET6, struct.pack("=HHB", 5, rtnl.IFLA_INET6_ADDR_GEN_MODE, 1) + b"\0\0\0"
@@ -175,9 +178,9 @@ def route(r: Route, index: Index, action: str) -> Message:
     if r.dst != "default":
         text, _, prefix = r.dst.partition("/")
         length = int(prefix or 32)
-        body += attr(rtnl.RTA_DST, inet_aton(text))
+        body = _IN_ADDRESS.pack(8, rtnl.RTA_DST, inet_aton(text))
     if r.via:
-        body += attr(rtnl.RTA_GATEWAY, inet_aton(r.via))
+        body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(r.via))
     if r.dev:
         body += attr_u32(rtnl.RTA_OIF, index(r.ns, r.dev))
     if r.src:
@@ -186,8 +189,7 @@ def route(r: Route, index: Index, action: str) -> Message:
         body += attr_u32(rtnl.RTA_PRIORITY, r.metric)
     if r.table > 255:
         body += attr_u32(rtnl.RTA_TABLE, r.table)
-    head = struct.pack(
-        "=BBBBBBBBI",
+    head = _RTMSG.pack(
         AF_INET,
         length,
         0,
@@ -229,8 +231,7 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
             body += attr_u32(rtnl.FRA_FWMARK, int(mark, 0))
             body += attr_u32(rtnl.FRA_FWMASK, int(mask, 0) if mask else 0xFFFFFFFF)
     body += attr_u32(rtnl.FRA_PRIORITY, r.priority) + attr_u32(rtnl.FRA_TABLE, r.table)
-    head = struct.pack(
-        "=BBBBBBBBI",
+    head = _RTMSG.pack(
         AF_INET,
         lengths["to"],
         lengths["from"],
@@ -246,17 +247,20 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
 
 def neigh(r: Neigh, index: Index, add: bool) -> Message:
     """Add or remove a permanent neighbour entry."""
-    body = struct.pack("=BxHiHBB", AF_INET, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0)
-    body += attr(rtnl.NDA_DST, inet_aton(r.address))
-    body += attr(rtnl.NDA_LLADDR, _mac(r.lladdr))
+    body = _NDMSG.pack(
+        AF_INET, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0,
+        8, rtnl.NDA_DST, inet_aton(r.address), 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
+    )  # fmt: skip
     return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
 
 
 def fdb(r: Fdb, index: Index, add: bool) -> Message:
     """Add or remove a permanent forwarding entry of a VXLAN device."""
     state = rtnl.NUD_PERMANENT | (rtnl.NUD_NOARP if add else 0)
-    body = struct.pack("=BxHiHBB", rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0)
-    body += attr(rtnl.NDA_DST, inet_aton(r.dst)) + attr(rtnl.NDA_LLADDR, _mac(r.lladdr))
+    body = _NDMSG.pack(
+        rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0,
+        8, rtnl.NDA_DST, inet_aton(r.dst), 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
+    )  # fmt: skip
     return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
 
 

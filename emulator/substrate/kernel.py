@@ -29,6 +29,7 @@ from emulator.plan.resources import (
     Neigh,
     Netns,
     NftTable,
+    Process,
     Qdisc,
     Resource,
     Route,
@@ -43,7 +44,7 @@ from emulator.substrate.netlink import Message, Netlink, Refusal, attr, attr_u32
 from emulator.substrate.pairs import pairs
 from emulator.substrate.sysctl import Sysctls
 
-_DEVICES = ("bridge", "veth", "vxlan")
+_DEVICES = (Bridge, Veth, Vxlan)
 
 
 class Trace(Protocol):
@@ -189,13 +190,14 @@ class Kernel:
         devices: dict[str, list[Op]] = {}
         rest: dict[str, list[Op]] = {}
         for op in makes:
-            kind = op.resource.kind
-            if kind == "netns":
-                self._guard(op.resource, lambda op=op: self._create_netns(op.resource.ns))  # type: ignore[misc]
+            r = op.resource
+            kind = type(r)
+            if kind is Netns:
+                self._guard(r, lambda r=r: self._create_netns(r.ns))  # type: ignore[misc]
             elif kind in _DEVICES:
-                devices.setdefault(self._creator(op.resource, configs), []).append(op)
-            elif kind != "process":
-                rest.setdefault(op.resource.ns, []).append(op)
+                devices.setdefault(self._creator(r, configs), []).append(op)
+            elif kind is not Process:
+                rest.setdefault(r.ns, []).append(op)
         for ns, group_ops in devices.items():
             self._create_devices(ns, [op.resource for op in group_ops], configs, born)
         done, total = len(makes) - sum(map(len, rest.values())), len(makes)
@@ -220,8 +222,7 @@ class Kernel:
         configs: Mapping[tuple[str, str], Interface],
         born: dict[tuple[str, str], str],
     ) -> None:
-        rank = {"bridge": 0, "veth": 1, "vxlan": 2}
-        resources.sort(key=lambda r: rank[r.kind])
+        resources.sort(key=lambda r: _DEVICES.index(type(r)))
         batch: list[tuple[Message, Resource]] = []
         relocations: dict[int, str] = {}
 
@@ -255,40 +256,44 @@ class Kernel:
         """Everything in one namespace: offloads, links, addresses, tables, sysctls, nft, files."""
         socket = self._socket(ns)
         inet: dict[str, dict[int, int]] = {}
-        sysctls: list[Op] = []
-        for op in ops:
-            r = op.resource
-            if type(r) is Sysctl:
-                number = _inet_setting(r.name)
-                if number is None:
-                    sysctls.append(op)
-                elif not self._born_with(r):
-                    inet.setdefault(r.name.split("/")[3], {})[number] = int(r.value)
-        batch: list[tuple[Message, Resource]] = []
-        configured: set[str] = set()
+        interfaces: list[tuple[Op, Interface]] = []
+        sysctls: list[Sysctl] = []
+        tables: list[NftTable] = []
+        files: list[File] = []
+        others: list[tuple[Message, Resource]] = []
         for op in ops:
             r = op.resource
             if type(r) is Interface:
-                configured.add(r.name)
-                have = self._have(op, r, born, socket)
-                self._offload(ns, socket, r, have)
-                messages = encode.configure(r, have, self.index, inet.get(r.name, {}))
-                batch.extend((message, r) for message in messages)
+                interfaces.append((op, r))
+            elif type(r) is Sysctl:
+                number = _inet_setting(r.name)
+                if number is None:
+                    sysctls.append(r)
+                elif not self._born_with(r):
+                    inet.setdefault(r.name.split("/")[3], {})[number] = int(r.value)
+            elif type(r) is NftTable:
+                tables.append(r)
+            elif type(r) is File:
+                files.append(r)
+            else:
+                for message in self._messages(op):
+                    others.append((message, r))
+        batch: list[tuple[Message, Resource]] = []
+        for op, want in interfaces:
+            have = self._have(op, want, born, socket)
+            self._offload(ns, socket, want, have)
+            for message in encode.configure(want, have, self.index, inet.pop(want.name, {})):
+                batch.append((message, want))
         for dev, settings in inet.items():
-            if dev not in configured:
-                have = Interface(ns, dev, True, 0)
-                messages = encode.configure(have, have, self.index, settings)
-                batch.extend((message, have) for message in messages)
-        for op in ops:
-            batch.extend((message, op.resource) for message in self._messages(op))
-        self._send(ns, batch, {})
-        for op in sysctls:
-            self._write_sysctl(op.resource)
-        for op in ops:
-            if type(op.resource) is NftTable:
-                self._guard(op.resource, lambda r=op.resource: self._nft(r))  # type: ignore[misc]
-            elif type(op.resource) is File:
-                self._guard(op.resource, lambda r=op.resource: self._write_file(r))  # type: ignore[misc]
+            have = Interface(ns, dev, True, 0)
+            for message in encode.configure(have, have, self.index, settings):
+                batch.append((message, have))
+        self._send(ns, batch + others, {})
+        for sysctl in sysctls:
+            self._write_sysctl(sysctl)
+        self._add_tables(ns, tables)
+        for file in files:
+            self._guard(file, lambda file=file: self._write_file(file))  # type: ignore[misc]
 
     def _have(
         self,
@@ -342,20 +347,19 @@ class Kernel:
         if self.trace:
             self.trace.ethtool(ns, want.name, bytes(request))
 
-    def _messages(self, op: Op) -> Iterator[Message]:
+    def _messages(self, op: Op) -> Iterable[Message]:
         r, index = op.resource, self.index
+        if type(r) is Route:
+            return (encode.route(r, index, op.action),)
+        if type(r) is Neigh:
+            return (encode.neigh(r, index, True),)
+        if type(r) is Fdb:
+            return (encode.fdb(r, index, True),)
         if type(r) is Addr:
-            yield encode.addr(r, index, True)
-        elif type(r) is Neigh:
-            yield encode.neigh(r, index, True)
-        elif type(r) is Fdb:
-            yield encode.fdb(r, index, True)
-        elif type(r) is Route:
-            yield encode.route(r, index, op.action)
-        elif type(r) is Rule:
-            yield encode.rule(r, index, True)
-        elif type(r) is Qdisc:
-            yield from encode.qdisc(r, index, True)
+            return (encode.addr(r, index, True),)
+        if type(r) is Rule:
+            return (encode.rule(r, index, True),)
+        return encode.qdisc(r, index, True) if type(r) is Qdisc else ()
 
     def _delete(self, ns: str, ops: list[Op]) -> None:
         batch: list[tuple[Message, Resource]] = []
@@ -403,15 +407,14 @@ class Kernel:
         done = 0
         for buffer, first, count in socket.pack(messages):
             if self.trace:
-                self.trace.netlink(ns, bytes(buffer), _places(messages, relocations, done, count))
+                self.trace.netlink(ns, buffer, _places(messages, relocations, done, count))
             refusals += socket.transact(buffer, first, count, done)
             done += count
         if refusals:
             index, number, words = refusals[0]
             raise _refused(batch[index][1], number, words)
 
-    def _write_sysctl(self, r: Resource) -> None:
-        assert type(r) is Sysctl
+    def _write_sysctl(self, r: Sysctl) -> None:
         if self._born_with(r):
             return
         self._guard(r, lambda: self._sysctls.write(r))
@@ -422,14 +425,28 @@ class Kernel:
         """Whether the namespace is new and has the value from birth."""
         return r.ns in self._fresh and self._sysctls.born_with(r)
 
-    def _nft(self, r: NftTable) -> None:
-        head = ""
-        if r.ns not in self._fresh:
-            # "add" first makes "delete" legal whether or not the table is there
-            head = f"add table {r.family} {r.name}\ndelete table {r.family} {r.name}\n"
-        nft.run(head + r.text)
+    def _add_tables(self, ns: str, tables: list[NftTable]) -> None:
+        """All in one transaction: a context of the library costs more than what it sends."""
+        if not tables:
+            return
+        texts = []
+        for r in tables:
+            if ns not in self._fresh:
+                # "add" first makes "delete" legal whether or not the table is there
+                words = f"table {r.family} {r.name}\n"
+                texts.append(f"add {words}delete {words}")
+            texts.append(r.text)
+        text = "".join(texts)
+        try:
+            nft.run(text)
+        except OSError:
+            if len(tables) == 1:
+                self._guard(tables[0], lambda: nft.run(text))
+            for r in tables:  # nothing was taken: one by one, the culprit gets a name
+                self._add_tables(ns, [r])
+            return
         if self.trace:
-            self.trace.nft(r.ns, r.text)
+            self.trace.nft(ns, text)
 
     def file(self, ns: str, path: str) -> Path:
         """Where a file of a namespace lies for the supervisor."""

@@ -98,29 +98,30 @@ class Netlink:
         """Close the socket."""
         self.socket.close()
 
-    def pack(self, messages: Sequence[Message]) -> Iterator[tuple[bytearray, int, int]]:
+    def pack(self, messages: Sequence[Message]) -> Iterator[tuple[bytes, int, int]]:
         """Buffers of up to BATCH_BYTES: (bytes, first sequence number, number of messages)."""
-        buffer = bytearray()
-        first = self._seq + 1
-        last_at = 0
-        for message in messages:
-            size = len(message.body) + 16
-            if buffer and len(buffer) + size > BATCH_BYTES:
-                yield self._finish(buffer, last_at), first, self._seq - first + 1
-                buffer = bytearray()
-                first = self._seq + 1
-            self._seq += 1
-            last_at = len(buffer)
-            buffer += _HEADER.pack(size, message.kind, message.flags | NLM_F_REQUEST, self._seq, 0)
-            buffer += message.body
-        if buffer:
-            yield self._finish(buffer, last_at), first, self._seq - first + 1
+        parts: list[bytes] = []
+        room = BATCH_BYTES
+        first = seq = self._seq + 1
+        for kind, flags, body, _ in messages:
+            size = len(body) + 16
+            if size > room and parts:
+                yield self._finish(parts), first, seq - first
+                parts.clear()
+                room, first = BATCH_BYTES, seq
+            parts.append(_HEADER.pack(size, kind, flags | NLM_F_REQUEST, seq, 0))
+            parts.append(body)
+            room -= size
+            self._seq = seq
+            seq += 1
+        if parts:
+            yield self._finish(parts), first, seq - first
 
     @staticmethod
-    def _finish(buffer: bytearray, last_at: int) -> bytearray:
-        (flags,) = struct.unpack_from("=H", buffer, last_at + 6)
-        struct.pack_into("=H", buffer, last_at + 6, flags | NLM_F_ACK)
-        return buffer
+    def _finish(parts: list[bytes]) -> bytes:
+        size, kind, flags, seq, port = _HEADER.unpack(parts[-2])
+        parts[-2] = _HEADER.pack(size, kind, flags | NLM_F_ACK, seq, port)
+        return b"".join(parts)
 
     def send(self, messages: Sequence[Message]) -> list[Refusal]:
         """Send a batch and wait for its acknowledgement. OSError when the socket itself fails."""
@@ -131,9 +132,7 @@ class Netlink:
             done += count
         return refusals
 
-    def transact(
-        self, buffer: bytes | bytearray, first: int, count: int, base: int = 0
-    ) -> list[Refusal]:
+    def transact(self, buffer: bytes, first: int, count: int, base: int = 0) -> list[Refusal]:
         """Send one packed buffer and collect what was refused."""
         self.socket.send(buffer)
         last = first + count - 1

@@ -1,0 +1,1 @@
+"""Questions put to the emulator, one folder each."""
