@@ -7,9 +7,10 @@ import gc
 from emulator import underlay
 from emulator.cni import flannel, host, none
 from emulator.cni.context import Room, context
-from emulator.errors import SpecError
+from emulator.errors import PodwireError, SpecError
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
+from emulator.plan.check import check
 from emulator.plan.resources import Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
 
@@ -19,7 +20,8 @@ ROOMS: dict[str, Room] = {"flannel": flannel, "host": host, "none": none}
 def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Plan:
     """The desired kernel state of a cluster. Pure.
 
-    PodwireError where two rooms claim one object; SpecError where addresses run out.
+    SpecError where addresses run out; PodwireError where two rooms claim one object or the
+    kernel could not hold the plan (see :mod:`emulator.plan.check`).
     """
     addresses = addressing or allocate(spec)
     # a plan of 100,000 small values holds no cycles, and collecting while it grows costs
@@ -27,7 +29,10 @@ def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Pl
     collecting = gc.isenabled()
     gc.disable()
     try:
-        return _compile(spec, addresses)
+        plan = _compile(spec, addresses)
+        if problems := check(plan):
+            raise PodwireError(*problems)
+        return plan
     finally:
         if collecting:
             gc.enable()

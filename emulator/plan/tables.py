@@ -1,0 +1,81 @@
+"""A plan sorted by kind, for those who look at it as a whole."""
+
+from __future__ import annotations
+
+from emulator.plan.plan import Plan
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    Interface,
+    Neigh,
+    Netns,
+    Qdisc,
+    Route,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+
+End = tuple[str, str]
+"""(namespace, interface)."""
+
+
+class Tables:
+    """The plan by kind, keyed by (namespace, interface) where that makes sense."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.namespaces: set[str] = set()
+        self.bridges: set[End] = set()
+        self.veths: list[Veth] = []
+        self.vxlans: list[Vxlan] = []
+        self.interfaces: dict[End, Interface] = {}
+        self.addrs: list[Addr] = []
+        self.routes: list[Route] = []
+        self.on_device: list[Neigh | Fdb | Qdisc] = []
+        self.sysctls: list[Sysctl] = []
+        for r, _, _ in plan.entries.values():
+            if type(r) is Sysctl:
+                self.sysctls.append(r)
+            elif type(r) is Interface:
+                self.interfaces[r.ns, r.name] = r
+            elif type(r) is Route:
+                self.routes.append(r)
+            elif type(r) is Addr:
+                self.addrs.append(r)
+            elif type(r) is Veth:
+                self.veths.append(r)
+            elif type(r) is Netns:
+                self.namespaces.add(r.ns)
+            elif type(r) is Neigh or type(r) is Fdb or type(r) is Qdisc:
+                self.on_device.append(r)
+            elif type(r) is Bridge:
+                self.bridges.add((r.ns, r.name))
+            elif type(r) is Vxlan:
+                self.vxlans.append(r)
+        self.devices: set[End] = {(ns, "lo") for ns in self.namespaces} | self.bridges
+        for pair in self.veths:
+            self.devices.add((pair.ns, pair.name))
+            self.devices.add((pair.peer_ns, pair.peer))
+        self.devices.update((r.ns, r.name) for r in self.vxlans)
+
+
+class Domains:
+    """Which interfaces hear each other's frames: ends of a cable, ports of a bridge."""
+
+    def __init__(self, t: Tables) -> None:
+        self._parent: dict[End, End] = {}
+        for pair in t.veths:
+            self._join((pair.ns, pair.name), (pair.peer_ns, pair.peer))
+        for config in t.interfaces.values():
+            if config.master:
+                self._join((config.ns, config.name), (config.ns, config.master))
+
+    def of(self, end: End) -> End:
+        while (up := self._parent.get(end, end)) != end:
+            end = up
+        return end
+
+    def _join(self, one: End, other: End) -> None:
+        self._parent[self.of(other)] = self.of(one)
