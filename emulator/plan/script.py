@@ -1,0 +1,269 @@
+"""A plan as a shell script: the same state by the commands that people type.
+
+For reading first (what does a network plugin do to a node?), and runnable: as root in a
+world of its own it builds what ``up`` builds. It is slow, for each line starts programs.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import PurePosixPath
+
+from emulator.plan.plan import Entry, Plan, natural
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    File,
+    Interface,
+    Neigh,
+    Netns,
+    NftTable,
+    Process,
+    Qdisc,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+from emulator.plan.text import line
+
+_HEAD = """\
+#!/bin/sh
+# What 'up' builds, as the commands that build it.
+#
+# Needs root, and a world of its own, so that nothing of this machine is touched:
+#
+#     unshare --net --mount sh
+#     mount -t tmpfs none /run
+#     sh this-file
+#
+# Afterwards look around: ip netns; ip -n NAMESPACE route; ip netns exec NAMESPACE sh.
+# Everything is gone when the shell that unshare started has ended.
+set -eu
+: "${FILES:=/run/podwire/files}"    # the nodes' own files go below this directory
+"""
+
+
+def script(plan: Plan) -> str:
+    """The plan as a POSIX shell script with a section for each namespace.
+
+    Needs ``ip``, ``bridge`` and ``tc`` (iproute2), ``sysctl``, and where the plan asks for
+    them ``ethtool`` and ``nft``. Processes, and what a daemon is expected to write, are
+    comments. The order of the text does not depend on the order of the plan.
+    """
+    sections: dict[str, list[Resource]] = {ns: [] for ns in plan.namespaces()}
+    notes: dict[str, list[str]] = {}
+    for entry in plan:
+        if entry.owner == "applied":
+            sections.setdefault(entry.resource.ns, []).append(entry.resource)
+        else:
+            notes.setdefault(entry.resource.ns, []).append(_note(entry))
+    cables = _cables(plan, list(sections))
+    out = [_HEAD, _title("network namespaces")]
+    out += [f"ip netns add {ns}\n" for ns, found in sections.items() if Netns(ns) in found]
+    for ns, found in sections.items():
+        out.append(_title(ns))
+        out += _section(ns, found, cables.get(ns, []))
+        out += sorted(notes.get(ns, []))
+    return "".join(out)
+
+
+def _title(text: str) -> str:
+    return f"\n# {f' {text} ':=^76}\n"
+
+
+def _note(entry: Entry) -> str:
+    text = line(entry.resource).replace("\n", "\n#   ")
+    return f"# {entry.owner}, not written here: {text}\n"
+
+
+def _cables(plan: Plan, order: list[str]) -> dict[str, list[Veth]]:
+    """The pairs to make in each section: where the first of their two namespaces stands."""
+    rank = {ns: at for at, ns in enumerate(order)}
+    found: dict[str, list[Veth]] = {}
+    for entry in plan:
+        r = entry.resource
+        if type(r) is Veth and entry.owner == "applied":
+            first = min(r.ns, r.peer_ns, key=lambda ns: rank.get(ns, len(rank)))
+            found.setdefault(first, []).append(r)
+    return found
+
+
+def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str]:
+    """One namespace: devices from the ground up, then tables, settings, rules, files."""
+    by_kind: dict[str, list[Resource]] = {}
+    for r in found:
+        by_kind.setdefault(r.kind, []).append(r)
+
+    def of(kind: str) -> list[Resource]:
+        return sorted(by_kind.get(kind, ()), key=lambda r: natural(r.key[2]))
+
+    yield from _part("bridges", map(_command, of("bridge")))
+    yield from _part("cables, with an end in this namespace", sorted(_cable(ns, r) for r in cables))
+    tunnels = {r.name: r for r in of("vxlan") if type(r) is Vxlan}
+    interfaces = [r for r in of("interface") if type(r) is Interface]
+    # a bridge before its ports, and what stands on other interfaces after these
+    bridges = {r.name for r in by_kind.get("bridge", ()) if type(r) is Bridge}
+    interfaces.sort(key=lambda r: (r.name in tunnels, r.name not in bridges and r.name != "lo"))
+    for r in interfaces:
+        made = [_command(tunnels[r.name])] if r.name in tunnels else []
+        on_it = [a for kind in ("addr", "qdisc") for a in of(kind) if _dev(a) == r.name]
+        yield from _part(r.name, [*made, *_interface(r), *map(_command, on_it)])
+    yield from _part("permanent neighbours", map(_command, of("neigh")))
+    yield from _part("where to send encapsulated frames", map(_command, of("fdb")))
+    routes = [r for r in of("route") if type(r) is Route]
+    routes.sort(key=lambda r: bool(r.via))  # a gateway may be reached by one of the others
+    yield from _part("routes", map(_command, routes))
+    yield from _part("routing rules", map(_command, of("rule")))
+    yield from _part("kernel settings", map(_command, of("sysctl")))
+    yield from _part("packet filter", map(_command, of("nft")))
+    yield from _part("files", map(_command, of("file")))
+    yield from _part("processes (started here by hand only)", map(_command, of("process")))
+
+
+def _part(title: str, commands: Iterable[str]) -> Iterator[str]:
+    rows = list(commands)
+    if rows:
+        yield f"\n# {title}\n"
+        yield from rows
+
+
+def _dev(r: Resource) -> str:
+    return str(getattr(r, "dev", ""))
+
+
+def _on(value: bool) -> str:
+    return "on" if value else "off"
+
+
+def _command(r: Resource) -> str:
+    return _COMMANDS[type(r)](r)
+
+
+def _cable(ns: str, r: Veth) -> str:
+    name, peer_ns, peer = r.name, r.peer_ns, r.peer
+    if ns != r.ns:
+        name, peer_ns, peer = r.peer, r.ns, r.name
+    where = f" netns {peer_ns}" if peer_ns != ns else ""
+    return f"ip -n {ns} link add name {name} type veth peer name {peer}{where}\n"
+
+
+def _vxlan(r: Vxlan) -> str:
+    return (
+        f"ip -n {r.ns} link add name {r.name} type vxlan id {r.vni} local {r.local}"
+        f" dev {r.parent} dstport {r.port} {'learning' if r.learning else 'nolearning'}\n"
+    )
+
+
+def _interface(r: Interface) -> Iterator[str]:
+    """Address generation goes off before the interface is up: later is too late."""
+    at = f"ip -n {r.ns} link set dev {r.name}"
+    if r.name != "lo":
+        mac = f" address {r.mac}" if r.mac else ""
+        master = f" master {r.master}" if r.master else ""
+        yield f"{at} mtu {r.mtu}{mac}{master} addrgenmode none\n"
+    if r.hairpin:
+        yield f"{at} type bridge_slave hairpin on\n"
+    off = [
+        f"{name} off"
+        for name, value in (("tso", r.tso), ("gso", r.gso), ("gro", r.gro))
+        if not value
+    ]
+    if off:
+        yield f"ip netns exec {r.ns} ethtool -K {r.name} {' '.join(off)}\n"
+    if r.up:
+        yield f"{at} up\n"
+
+
+def _addr(r: Addr) -> str:
+    broadcast = " brd +" if int(r.address.partition("/")[2]) < 31 else ""
+    scope = "" if r.scope == "global" else f" scope {r.scope}"
+    return f"ip -n {r.ns} addr add {r.address}{broadcast} dev {r.dev}{scope}\n"
+
+
+def _route(r: Route) -> str:
+    text = f"ip -n {r.ns} route add {'' if r.type == 'unicast' else r.type + ' '}{r.dst}"
+    words = [
+        ("via", r.via),
+        ("dev", r.dev),
+        ("proto", "" if r.proto == "boot" else r.proto),
+        # left out where iproute2 chooses the same
+        ("scope", "" if r.scope == ("global" if r.via or not r.dev else "link") else r.scope),
+        ("src", r.src),
+        ("metric", r.metric),
+        ("table", "" if r.table == 254 else r.table),
+    ]
+    text += "".join(f" {word} {value}" for word, value in words if value)
+    return f"{text}{' onlink' if r.onlink else ''}\n"
+
+
+def _qdisc(r: Qdisc) -> str:
+    tc, rate = f"tc -n {r.ns}", f"rate {r.rate_bit}bit"
+    if r.discipline == "tbf":
+        shape = f"tbf {rate} burst {r.burst_b}b limit {r.limit_b}b"
+        return f"{tc} qdisc add dev {r.dev} root handle 1: {shape}\n"
+    limits = f"{rate} ceil {r.rate_bit}bit burst {r.burst_b}b cburst {r.burst_b}b"
+    return (
+        f"{tc} qdisc add dev {r.dev} root handle 1: htb default 1\n"
+        f"{tc} class add dev {r.dev} parent 1: classid 1:1 htb {limits}\n"
+        f"{tc} qdisc add dev {r.dev} parent 1:1 handle 2: pfifo limit {r.limit_p}\n"
+    )
+
+
+def _sysctl(r: Sysctl) -> str:
+    """With slashes, for interface names may hold dots; -e is for settings this kernel lacks."""
+    flags = "-eqw" if r.if_present else "-qw"
+    return f"ip netns exec {r.ns} sysctl {flags} {shlex.quote(f'{r.name}={r.value}')}\n"
+
+
+def _nft(r: NftTable) -> str:
+    return f"ip netns exec {r.ns} nft -f - {_here(r.text)}"
+
+
+def _file(r: File) -> str:
+    path = f"{r.ns}/{r.path.lstrip('/')}"
+    folder = shlex.quote(str(PurePosixPath(path).parent))
+    target = shlex.quote(path)
+    if not r.text.endswith("\n"):  # which a here-document always does
+        write = f'printf %s {shlex.quote(r.text)} >"$FILES"/{target}\n'
+    else:
+        write = f'cat >"$FILES"/{target} {_here(r.text)}'
+    return f'mkdir -p "$FILES"/{folder}\n{write}'
+
+
+def _here(text: str) -> str:
+    end = "EOF"
+    while end in text.split("\n"):
+        end += "F"
+    return f"<<'{end}'\n{text}{end}\n"
+
+
+def _process(r: Process) -> str:
+    env = ["env", *(f"{name}={value}" for name, value in r.env)] if r.env else []
+    command = shlex.join(["ip", "netns", "exec", r.ns, *env, *r.argv])
+    text = f"{r.name}, restart {r.restart}:\n{command}"
+    return "".join(f"# {row}\n" for row in text.split("\n"))
+
+
+_COMMANDS: dict[type, Callable[..., str]] = {
+    Addr: _addr,
+    Bridge: lambda r: f"ip -n {r.ns} link add name {r.name} type bridge\n",
+    Fdb: lambda r: (
+        f"bridge -n {r.ns} fdb append {r.lladdr} dev {r.dev} dst {r.dst} self permanent\n"
+    ),
+    File: _file,
+    Neigh: lambda r: (
+        f"ip -n {r.ns} neigh add {r.address} lladdr {r.lladdr} dev {r.dev} nud permanent\n"
+    ),
+    NftTable: _nft,
+    Process: _process,
+    Qdisc: _qdisc,
+    Route: _route,
+    Rule: lambda r: f"ip -n {r.ns} rule add {r.selector} priority {r.priority} table {r.table}\n",
+    Sysctl: _sysctl,
+    Vxlan: _vxlan,
+}
