@@ -47,7 +47,6 @@ class Exchange:
         probes: Sequence[Probe],
         places: Mapping[str, Whereabouts],
         sizes: Mapping[Probe, int],
-        waits_s: Sequence[float],
         port: int,
     ) -> None:
         self._run = os.urandom(4)
@@ -55,7 +54,7 @@ class Exchange:
         self._client_of = [places[p.client].namespace for p in probes]
         self._server_of = [places[p.server].namespace for p in probes]
         self._sizes = [sizes[p] for p in probes]
-        self._waits_s, self._port = waits_s, port
+        self._port = port
         self.states: list[State] = [State() for _ in probes]
         self._names = list(dict.fromkeys(w.namespace for w in places.values()))
         self._number = {name: i for i, name in enumerate(self._names)}
@@ -99,25 +98,37 @@ class Exchange:
         self._clients, self._servers, self._readers = {}, {}, {}
         self._unopened = {}
 
-    def probe(self, batch: Sequence[int]) -> None:
-        """Send these probes, by number.
+    def probe(self, batch: Sequence[int], waits_s: Sequence[float]) -> None:
+        """Send these probes, by number, as often as there are waits.
 
         Four steps: the expected size once; small where that failed; the size again where
         only small passed; one byte more where the size passed.
         """
+        alive = []
         for i in batch:
-            for namespace in (self._client_of[i], self._server_of[i]):
-                if namespace in self._unopened:
-                    self.states[i].failed = f"{namespace}: {self._unopened[namespace]}"
-        alive = [i for i in batch if not self.states[i].failed]
+            ends = (self._client_of[i], self._server_of[i])
+            missing = next((ns for ns in ends if ns in self._unopened), "")
+            if missing:
+                self.states[i].failed = f"{missing}: {self._unopened[missing]}"
+            else:
+                alive.append(i)
         sized = [i for i in alive if self._sizes[i]]
-        self._try([(i, self._sizes[i]) for i in sized], self._waits_s[:1])
-        self._try([(i, SMALLEST) for i in alive if not self.states[i].answer], self._waits_s)
+        self._try([(i, self._sizes[i]) for i in sized], waits_s[:1])
+        self._try([(i, SMALLEST) for i in alive if not self.states[i].answer], waits_s)
         answered = [i for i in sized if self.states[i].answer]
-        self._try([(i, self._sizes[i]) for i in answered], self._waits_s)
+        self._try([(i, self._sizes[i]) for i in answered], waits_s)
         whole = [i for i in answered if self._sizes[i] in self.states[i].passed]
         over = [(i, self._sizes[i] + 1) for i in whole if self._sizes[i] < LARGEST]
-        self._try(over, self._waits_s)
+        self._try(over, waits_s)
+
+    def finished(self, i: int) -> bool:
+        """Whether more tries could teach nothing new about a probe."""
+        state, size = self.states[i], self._sizes[i]
+        if state.refused or (state.answer is not None and not size):
+            return True
+        if size in state.passed:
+            return size == LARGEST or state.settled(size + 1)
+        return state.answer is not None and size in state.too_big
 
     def _try(self, wanted: Sequence[tuple[int, int]], waits_s: Sequence[float]) -> None:
         left = list(wanted)

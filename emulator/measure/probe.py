@@ -44,12 +44,16 @@ def observe(
     """
     wanted = list(dict.fromkeys(probes))
     tried = {probe: min((sizes or {}).get(probe, 0), LARGEST) for probe in wanted}
-    exchange = Exchange(wanted, places, tried, waits_s, port)
-    for batch, namespaces in batches(wanted, places, budget):
-        with exchange.opened(namespaces, enter) as opened:
-            exchange.probe(batch)
-        for namespace in opened:
-            flush(namespace)
+    exchange = Exchange(wanted, places, tried, port)
+    numbers = range(len(wanted))
+    # Lost probes cost waiting: once in every batch, the rest with all of them together.
+    for waits in (waits_s[:1], waits_s[1:]):
+        left = [i for i in numbers if not exchange.finished(i)]
+        for batch, namespaces in batches(wanted, places, budget, left):
+            with exchange.opened(namespaces, enter) as opened:
+                exchange.probe(batch, waits)
+            for namespace in opened:
+                flush(namespace)
     return {
         probe: _result(state, tried[probe])
         for probe, state in zip(wanted, exchange.states, strict=True)
@@ -57,9 +61,12 @@ def observe(
 
 
 def batches(
-    probes: Sequence[Probe], places: Mapping[str, Whereabouts], budget: int
+    probes: Sequence[Probe],
+    places: Mapping[str, Whereabouts],
+    budget: int,
+    numbers: Iterable[int] | None = None,
 ) -> Iterator[tuple[list[int], list[str]]]:
-    """Cut the probes where a batch could make more than ``budget`` neighbour entries.
+    """Cut probes (or those ``numbers`` of them) where they could make more entries than budget.
 
     Each batch is the numbers of its probes and the namespaces that they concern. Ordered
     by client node and server node. Two entries for each pair that shares a bridge, two
@@ -75,7 +82,8 @@ def batches(
     batch: list[int] = []
     namespaces: dict[str, None] = {}
     entries: set[frozenset[str]] = set()
-    for i in sorted(range(len(probes)), key=lambda i: (homes[i][0].node, homes[i][1].node)):
+    chosen = range(len(probes)) if numbers is None else numbers
+    for i in sorted(chosen, key=lambda i: (homes[i][0].node, homes[i][1].node)):
         client, server = homes[i]
         near = held.get((client.node, probes[i].address))
         makes = {frozenset((client.namespace,)), frozenset((server.namespace,))}

@@ -41,9 +41,9 @@ CASES = (
 
 def in_a_world_of_its_own(*words: str) -> dict[str, Any]:
     user = [] if os.geteuid() == 0 else ["--user", "--map-root-user"]
+    world = ["unshare", *user, "--net", "--mount", "--fork", "--kill-child"]
     done = subprocess.run(
-        ["unshare", *user, "--net", "--mount", "--fork", "--kill-child"]
-        + [sys.executable, str(HERE / "plain_lab.py"), *words],
+        [*world, sys.executable, str(HERE / "plain_lab.py"), *words],
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"},
         capture_output=True,
         text=True,
