@@ -9,6 +9,7 @@ namespaces, indices and birth values, and reading them side by side is the point
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -69,7 +70,7 @@ class Kernel:
         self.trace = trace
         self.fds: dict[str, int] = {}
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        self._index: dict[tuple[str, str], int] = {}
+        self._index: dict[str, dict[str, int]] = {}
         self._next_index = 2
         self._sockets: dict[str, Netlink] = {}
         self._sysctls = Sysctls()
@@ -114,9 +115,10 @@ class Kernel:
         """The index of an interface, chosen at the first question. ``lo`` is always 1."""
         if name == "lo":
             return 1
-        found = self._index.get((ns, name))
+        own = self._index.setdefault(ns, {})
+        found = own.get(name)
         if found is None:
-            found = self._index[ns, name] = self._next_index
+            found = own[name] = self._next_index
             self._next_index += 1
         return found
 
@@ -146,7 +148,7 @@ class Kernel:
         if ns in self.fds:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), ns)
         libc.unshare(libc.CLONE_NEWNET)
-        fd = self.fds[ns] = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        fd = self.fds[ns] = _high(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
         os.symlink(f"/proc/{os.getpid()}/fd/{fd}", self.names / ns)
         self._fresh.add(ns)
         if self.trace:
@@ -162,8 +164,7 @@ class Kernel:
         name = self.names / ns
         if name.is_symlink():  # not so where the namespace was adopted
             name.unlink()
-        for key in [key for key in self._index if key[0] == ns]:
-            del self._index[key]
+        self._index.pop(ns, None)
 
     # --- apply ----------------------------------------------------------------------
 
@@ -388,9 +389,9 @@ class Kernel:
         for op in ops:
             r = op.resource
             if type(r) in (Bridge, Vxlan, Veth):
-                self._index.pop((r.ns, r.name), None)  # type: ignore[union-attr]
+                self._index.get(r.ns, {}).pop(r.name, None)  # type: ignore[union-attr]
             if type(r) is Veth:
-                self._index.pop((r.peer_ns, r.peer), None)
+                self._index.get(r.peer_ns, {}).pop(r.peer, None)
             if type(r) is Netns:
                 self._forget(ns)
                 if (self.files / ns).exists():
@@ -493,7 +494,7 @@ class Kernel:
             links = list(decode.links(socket.dump(rtnl.RTM_GETLINK, link_body)))
             names = {link.number: link.name for link in links}
             for link in links:
-                self._index[ns, link.name] = link.number
+                self._index.setdefault(ns, {})[link.name] = link.number
                 if link.kind == "veth":
                     veths.setdefault(ns, []).append(link)
                 yield from self._observe_link(ns, link, names, socket)
@@ -502,7 +503,8 @@ class Kernel:
                 found = self._observe_asked(r)
                 if found is not None:
                     yield found
-        self._next_index = max([self._next_index, *(i + 1 for i in self._index.values())])
+        highest = max((i for own in self._index.values() for i in own.values()), default=1)
+        self._next_index = max(self._next_index, highest + 1)
         yield from pairs(veths, self._numbers)
 
     def _numbers(self, ns: str, others: Sequence[str]) -> dict[str, int]:
@@ -600,6 +602,21 @@ def _places(
             out.append((at + 16 + message.fd_at, relocations[index]))
         at += 16 + len(message.body)
     return out
+
+
+def _high(fd: int) -> int:
+    """The same descriptor with a number that leaves the low ones free.
+
+    libnftables waits by select(2), which aborts the process for a socket above 1023.
+    """
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1024)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return fd  # the limit on open files is lower: then no number is too high
+    os.close(fd)
+    return high
 
 
 def _inet_setting(name: str) -> int | None:

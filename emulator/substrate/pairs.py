@@ -21,27 +21,27 @@ def pairs(veths: Mapping[str, Sequence[Link]], numbers: Numbers) -> Iterator[Res
     ends: dict[tuple[int, int], list[tuple[str, Link]]] = {}
     for ns, links in veths.items():
         for link in links:
-            ends.setdefault((link.index, link.peer), []).append((ns, link))
+            ends.setdefault((link.number, link.peer), []).append((ns, link))
     paired: set[tuple[str, int]] = set()
     # from the namespaces with most ends: a node asks once for all of its pods
     for ns in sorted(veths, key=lambda name: -len(veths[name])):
-        open_ends = [link for link in veths[ns] if (ns, link.index) not in paired]
+        open_ends = [link for link in veths[ns] if (ns, link.number) not in paired]
         others = {
-            link.index: [
+            link.number: [
                 (other, peer)
-                for other, peer in ends.get((link.peer, link.index), ())
-                if (other == ns) == (link.peer_ns < 0) and (other, peer.index) not in paired
+                for other, peer in ends.get((link.peer, link.number), ())
+                if (other == ns) == (link.peer_ns < 0) and (other, peer.number) not in paired
             ]
             for link in open_ends
         }
         asked = {other for found in others.values() for other, _ in found if other != ns}
         known = {**numbers(ns, sorted(asked)), ns: -1} if asked else {ns: -1}
         for link in open_ends:
-            if (ns, link.index) in paired:
+            if (ns, link.number) in paired:
                 continue
-            for other, peer in others[link.index]:
-                if known.get(other) == link.peer_ns and (other, peer.index) != (ns, link.index):
-                    paired |= {(ns, link.index), (other, peer.index)}
+            for other, peer in others[link.number]:
+                if known.get(other) == link.peer_ns and (other, peer.number) != (ns, link.number):
+                    paired |= {(ns, link.number), (other, peer.number)}
                     yield veth(ns, link.name, other, peer.name)
                     break
             else:
