@@ -81,7 +81,7 @@ def require(spec: ResolvedSpec) -> list[Problem]:
     nft.load()
     need = namespaces(spec)
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = need + 300
+    files = need + 1400  # namespaces stand above the first 1024 descriptors
     if soft < files <= hard or (soft < files and hard == resource.RLIM_INFINITY):
         resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
     elif soft < files:
@@ -170,14 +170,14 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
         out.append(_neighbour_table(spec))
         need = namespaces(spec)
         hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        enough = hard == resource.RLIM_INFINITY or hard >= need + 300
+        enough = hard == resource.RLIM_INFINITY or hard >= need + 1400
         out.append(
             Finding(
                 "limit: open files",
                 f"{hard} for {need} namespaces",
                 enough,
                 True,
-                "" if enough else f"ulimit -n {need + 300}",
+                "" if enough else f"ulimit -n {need + 1400}",
             )
         )
     return out

@@ -34,6 +34,11 @@ class Seen(Protocol):
         ...
 
     @property
+    def ttl(self) -> int:
+        """What was left of 64 at the server."""
+        ...
+
+    @property
     def own(self) -> str:
         """The client's address as the client saw it."""
         ...
@@ -51,7 +56,10 @@ class Statement(NamedTuple):
 def statements(
     spec: ResolvedSpec, addressing: Addressing, matrix: Mapping[Probe, Seen]
 ) -> list[Statement]:
-    """M1, M3, M4, M5, M6, M7 and M9, in that order."""
+    """M1, M3 to M10 as far as probes show them: M2 is about processes, see ``verify``.
+
+    M8 allows nothing but a policy to keep pods apart; this version has none, so it is M3.
+    """
     own = {p.id for p in spec.pods if not p.host_network}
     node_of = {p.id: p.node for p in spec.pods}
     namespace = {p.id: p.id if p.id in own else p.node for p in spec.pods}
@@ -89,6 +97,15 @@ def statements(
         for probe, seen in tried.items()
         if probe.kind == "pod-host" and seen.source != addressing.node[node_of[probe.client]]
     ]
+    hops = [
+        f"{probe}: {64 - seen.ttl} hops"
+        for probe, seen in tried.items()
+        if probe.kind == "pod-pod"
+        and {probe.client, probe.server} <= own
+        and seen.outcome == "delivered"
+        and seen.by == meant(probe)
+        and 64 - seen.ttl != (0 if node_of[probe.client] == node_of[probe.server] else 2)
+    ]
     return [
         _judge(
             "M1",
@@ -100,7 +117,9 @@ def statements(
         _judge("M5", "a pod sees itself under the address that its peers see", renamed),
         _judge("M6", "every node reaches the pods of other nodes", reach("node-remote-pod")),
         _judge("M7", "a hostNetwork pod has its node's address", elsewhere),
+        _judge("M8", "nothing but a policy keeps pods apart, and there is none", reach("pod-pod")),
         _judge("M9", "outside the cluster a pod is seen as its node", outside),
+        _judge("M10", "pods of one node are bridged, of two nodes two routed hops apart", hops),
     ]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -77,7 +78,7 @@ def verify(
         kernel.leave()
         count = len(predicted)
         differences = tuple(str(d) for d in compare(predicted, seen))
-        sentences = tuple(statements(spec, addressing, seen))
+        sentences = (*statements(spec, addressing, seen), _shared(kernel, states))
         picture = grid(spec, predicted, seen)
     return Report(
         len(plan),
@@ -90,6 +91,20 @@ def verify(
         looked - began,
         time.perf_counter() - looked,
     )
+
+
+def _shared(kernel: Kernel, states: Sequence[State]) -> Statement:
+    """M2, from the kernel: a container's process is in the namespace of its pod."""
+    strays = []
+    for s in states:
+        try:
+            own = os.stat(f"/proc/{s.pid}/ns/net").st_ino if s.pid else None
+        except FileNotFoundError:
+            continue  # it has just ended, which is reported elsewhere
+        if own is not None and own != os.fstat(kernel.fds[s.ns]).st_ino:
+            strays.append(f"{s.name} is not in {s.ns}")
+    text = "containers of one pod share one network namespace"
+    return Statement("M2", text, not strays, "; ".join(strays[:3]))
 
 
 def _troubles(states: Sequence[State]) -> list[str]:

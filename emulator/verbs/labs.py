@@ -12,7 +12,7 @@ from emulator.plan import diff
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
 from emulator.verbs.output import as_json, progress, table
-from emulator.verbs.specs import load, sound
+from emulator.verbs.specs import load
 from emulator.verify import Report
 
 
@@ -23,7 +23,6 @@ def up_(arguments: argparse.Namespace) -> int:
     began = time.perf_counter()
     spec = load(arguments)
     cluster = Cluster(spec, arguments.name)
-    sound(cluster.plan)
     for warning in require(spec):
         print(f"warning: {warning}", file=sys.stderr)
     cluster.up(keep=True, progress=progress(f"{cluster.name}: configuring"))

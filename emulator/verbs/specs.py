@@ -7,9 +7,8 @@ import json
 import sys
 
 from emulator.compile import compile_spec
-from emulator.errors import PodwireError, Problem, SpecError
+from emulator.errors import Problem, SpecError
 from emulator.plan import Plan
-from emulator.plan.check import check
 from emulator.plan.text import line
 from emulator.spec import load_with_warnings, parse_sets, schema
 from emulator.spec.resolved import ResolvedSpec
@@ -24,13 +23,6 @@ def load(arguments: argparse.Namespace) -> ResolvedSpec:
     return loaded.spec
 
 
-def sound(plan: Plan) -> None:
-    """PodwireError when a plan breaks an invariant (a fault of a room, not of the spec)."""
-    problems = check(plan)
-    if problems:
-        raise PodwireError(*problems)
-
-
 def check_(arguments: argparse.Namespace) -> int:
     """Read, resolve, compile, check the invariants of the plan."""
     if arguments.schema:
@@ -38,7 +30,6 @@ def check_(arguments: argparse.Namespace) -> int:
         return 0
     spec = load(arguments)
     plan = compile_spec(spec)
-    sound(plan)
     facts = {
         "cluster": spec.name,
         "network": " ".join(filter(None, (spec.network.plugin, spec.network.backend))),
@@ -60,7 +51,6 @@ def check_(arguments: argparse.Namespace) -> int:
 def plan_(arguments: argparse.Namespace) -> int:
     """Print the plan in one of its forms."""
     plan = compile_spec(load(arguments))
-    sound(plan)
     if arguments.node:
         plan = _only(plan, arguments.node)
     if arguments.output == "sh":

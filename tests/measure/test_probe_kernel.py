@@ -72,7 +72,7 @@ def test_the_kernel_agrees_with_the_oracle(results: dict[str, Any], case: str) -
 def test_the_network_model_is_judged_by_what_was_observed(results: dict[str, Any]) -> None:
     assert all(results["vxlan"]["statements"].values())
     fails = {number for number, holds in results["none"]["statements"].items() if not holds}
-    assert fails == {"M1", "M3", "M6", "M9"}
+    assert fails == {"M1", "M3", "M6", "M8", "M9"}
 
 
 @pytest.fixture(scope="module")
