@@ -146,12 +146,11 @@ class _Session(Generic[LabT]):
 
     def go(self) -> Outcome:
         """All blocks, then the end; see ``run``."""
-        self._store.manifest["status"] = "running"
+        self._store.manifest.update(status="running")
         self._store.manifest["sessions"].append(self._session)
         self._store.save()
         try:
-            why = self._all_blocks()
-            return self._end("complete", why)
+            return self._end("complete", self._all_blocks())
         except KeyboardInterrupt:
             return self._end("interrupted", f"Ctrl-C after {self._count()}")
         except PodwireError as error:
@@ -176,15 +175,13 @@ class _Session(Generic[LabT]):
                 continue
             if self._no_time_for_another():
                 return self._reached(f"time budget of {settings.budget_s:g} s")
-            if self._precise() and block > settings.blocks:
+            if block > settings.fewest_blocks and self._precise():
                 break
             self._block(block)
-        if settings.precision is None:
-            return f"all {self._count()}"
-        return self._reached("" if self._precise() else f"limit of {settings.most_blocks} blocks")
+        return self._reached("" if self._precise() else f"limit of {settings.last_block} blocks")
 
     def _precise(self) -> bool:
-        """Whether the intervals were narrow at enough looks in succession, this one included."""
+        """Whether the headline intervals are narrow enough; every look is kept in the manifest."""
         target = self._settings.precision
         if target is None:
             return False
@@ -199,12 +196,13 @@ class _Session(Generic[LabT]):
                 {"blocks": measured, "narrow": precision.narrow(found, target),
                  "widest": precision.widest(found)}
             )  # fmt: skip
-        recent = looks[-precision.LOOKS :]
-        return len(recent) == precision.LOOKS and all(look["narrow"] for look in recent)
+        return bool(looks[-1]["narrow"])
 
     def _reached(self, limit: str) -> str:
         target = self._settings.precision
         if target is None:
+            if len(self._whole - {0}) == self._settings.blocks:
+                return f"all {self._count()}"
             return f"{limit}: stopped after {self._count()} of {self._settings.blocks}"
         self._precise()
         widest = self._store.manifest["looks"][-1]["widest"]
@@ -239,8 +237,7 @@ class _Session(Generic[LabT]):
             self._progress.cell(title, condition.name)
             self._measure(record, condition)
             self._progress.done()
-        record["wall_s"] = self._clock() - began
-        record["complete"] = True
+        record.update(wall_s=self._clock() - began, complete=True)
         self._whole.add(block)
         self._account()
         self._store.save()
@@ -270,10 +267,8 @@ class _Session(Generic[LabT]):
         record["measured_s"] += spent
 
     def _exclusion(self, condition: Condition, samples: Sequence[Sample]) -> str:
-        for exclusion in self._experiment.exclusions:
-            if exclusion.applies(condition, samples):
-                return exclusion.name
-        return ""
+        rules = self._experiment.exclusions
+        return next((rule.name for rule in rules if rule.applies(condition, samples)), "")
 
     def _account(self) -> None:
         """Bring the times of this session and of the whole run up to now."""
@@ -293,8 +288,7 @@ class _Session(Generic[LabT]):
         store.manifest.update(status=status, why=why, ended=stores.now())
         self._account()
         store.save()
-        summary = self._analyse(stores.read(store.folder))
-        store.summarise(summary)
+        store.summarise(summary := self._analyse(stores.read(store.folder)))
         self._progress.say(f"{status}: {why}")
         return Outcome(store.folder, status, why, summary)
 

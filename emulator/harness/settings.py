@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 from emulator.errors import Problem, SpecError
 from emulator.harness.experiment import Pair
 
-LOOKS = 3
-"""How many blocks in succession the interval must be narrow: one narrow look may be luck, and
-stopping at it makes intervals that cover too seldom (docs/decisions/0002-intervals.md)."""
+FIRST_LOOK = 12
+"""The fewest blocks that a precision is judged by: an interval that stops a run is narrow by luck
+a little too often, the more so the earlier it may (docs/decisions/0002-intervals.md)."""
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class Settings:
     """The settings of a run; a run is resumed only under the very same ones.
 
     ``precision`` is the half-width of the headline intervals as a share of the ratio (0.02 for
-    2 %); with it ``blocks`` are the fewest and ``most_blocks`` the most.  ``budget_s`` is wall
-    time: no block starts that would not fit, judged by the blocks before.  ``options`` are the
-    experiment's own (seconds per cell, CPU placement): plain JSON.
+    2 %); with it ``blocks``, or 12 if that is more, are the fewest and ``most_blocks`` the most.
+    ``budget_s`` is wall time: no block starts that would not fit, judged by the blocks before.
+    ``options`` are the experiment's own (seconds per cell, CPU placement): plain JSON.
     """
 
     blocks: int
@@ -40,12 +40,17 @@ class Settings:
             problems.append(Problem("blocks", str(self.blocks), "1 or more"))
         if self.precision is not None and not 0 < self.precision < 1:
             problems.append(Problem("precision", f"{self.precision:g}", "above 0 and below 1"))
-        if self.precision is not None and self.most_blocks < self.blocks:
+        if self.most_blocks < self.fewest_blocks and self.precision is not None:
             problems.append(
-                Problem("most blocks", str(self.most_blocks), f"at least {self.blocks} blocks")
+                Problem("most blocks", str(self.most_blocks), f"at least {self.fewest_blocks}")
             )
         if problems:
             raise SpecError(*problems)
+
+    @property
+    def fewest_blocks(self) -> int:
+        """The number of blocks that run in any case, unless the budget ends first."""
+        return self.blocks if self.precision is None else max(self.blocks, FIRST_LOOK)
 
     @property
     def last_block(self) -> int:

@@ -4,6 +4,8 @@
 before the next cell begins.  ``manifest.json`` says which blocks are complete; it is replaced in
 one step.  A ``kill -9`` therefore leaves every finished cell, and at worst half a line at the
 end.  docs/results-format.md describes the files.
+
+Longer than 300 lines, because what writes the format and what reads it stay side by side.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """What the statistics promise, checked by simulation: coverage, false alarms, power.
 
-``python -m emulator.report.calibration [--simulations 2000]`` prints the tables that
-docs/decisions/0002-intervals.md quotes.  Fixed seeds: the same figures each time.
+``python -m emulator.report.calibration --simulations 4000`` prints the tables that
+docs/decisions/0002-intervals.md quotes, with fixed seeds: the same figures each time.  Given
+folders of runs it prints the false alarms of their A/A arms instead.
 
 ``aa_false_alarms`` simulates the comparison of one mode with itself; ``real_aa`` does it with
 the A/A arms of stored runs.  Judging an A/A pair against the floor of the very same blocks could
@@ -13,13 +14,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 from statistics import NormalDist
 from typing import NamedTuple
 
 import numpy as np
 
-from emulator.harness.settings import LOOKS
-from emulator.harness.store import StoredRun
+from emulator.harness.store import StoredRun, read
 from emulator.report import statistics
 from emulator.report.pairing import twin_logs
 from emulator.report.statistics import Array
@@ -185,21 +186,19 @@ class Stopped(NamedTuple):
 
 
 def sequential(
-    target: float, cv: float, simulations: int, first: int, looks: int,
-    most: int = 60, seed: int = 1,
-) -> Stopped:  # fmt: skip
+    target: float, cv: float, simulations: int, first: int, most: int = 60, seed: int = 1
+) -> Stopped:
     """Compare a mode with itself, adding blocks until the half-width is <= ``target``.
 
-    A run stops, from ``first`` blocks on, when that held at ``looks`` numbers of blocks in
-    succession.  ``alarms`` is the share called faster or slower.
+    A run stops at the first narrow look from ``first`` blocks on.  ``alarms`` is the share
+    called faster or slower.
     """
     rng = np.random.default_rng(seed)
     one, two, three = np.moveaxis(NOISE["normal"]((simulations, 3, most), rng) * cv, 1, 0)
     logs, twins = three - one, one - two
     stopped = np.full(simulations, most)
     running = np.ones(simulations, bool)
-    narrow = np.zeros(simulations, int)
-    for blocks in range(max(first - looks + 1, statistics.FEWEST_BLOCKS), most):
+    for blocks in range(first, most):
         lower, upper = statistics.resampled_median_ranks(blocks, 2000, blocks)
         ordered = np.sort(logs[:, :blocks], axis=1)
         low, high = np.exp(
@@ -207,8 +206,7 @@ def sequential(
                         statistics.expanded_levels(blocks), axis=1)
         )  # fmt: skip
         ratio = np.exp(np.median(ordered, axis=1))
-        narrow = np.where((high - low) / 2 / ratio <= target, narrow + 1, 0)
-        ending = running & (narrow >= looks) & (blocks >= first)
+        ending = running & ((high - low) / 2 / ratio <= target)
         stopped[ending] = blocks
         running &= ~ending
     covered = alarms = 0
@@ -242,7 +240,7 @@ def _tables(simulations: int) -> Iterable[str]:
                 for cover in coverage(blocks, noise, simulations).values()
             )
             yield f"{blocks:>6}  {noise:<13}{cells}"
-    some = max(200, simulations // 4)
+    some = max(1, simulations // 4)
     yield ""
     yield f"A/A false alarms, CV 3 %, {some} comparisons each"
     yield f"{'blocks':>6}  {'noise':<13}{'interval alone':>15}{'with the floor':>15}"
@@ -253,11 +251,11 @@ def _tables(simulations: int) -> Iterable[str]:
             yield f"{blocks:>6}  {noise:<13}{alone:>15.1%}{alarms.share:>15.1%}"
     yield ""
     yield "Stopping when the half-width reaches 2 %, CV 3 %, at most 60 blocks"
-    yield f"{'from':>6}  {'looks':>5}  {'coverage':>9}  {'alarms':>7}  {'median blocks':>13}"
-    for first, looks in ((8, 1), (8, LOOKS), (12, 1), (12, LOOKS)):
-        stopped = sequential(0.02, 0.03, some, first, looks)
+    yield f"{'from':>6}  {'coverage':>9}  {'alarms':>7}  {'median blocks':>13}"
+    for first in (6, 8, 12, 16):
+        stopped = sequential(0.02, 0.03, simulations, first)
         yield (
-            f"{first:>6}  {looks:>5}  {stopped.coverage:>9.1%}  {stopped.alarms:>7.1%}"
+            f"{first:>6}  {stopped.coverage:>9.1%}  {stopped.alarms:>7.1%}"
             f"  {stopped.median_blocks:>13.0f}"
         )
     yield ""
@@ -272,11 +270,20 @@ def _tables(simulations: int) -> Iterable[str]:
             yield f"{blocks:>6}  {truth:>5.2f}{cells}"
 
 
+def _real_table(folders: Sequence[Path]) -> Iterable[str]:
+    alarms = real_aa(read(folder) for folder in folders)
+    yield f"A/A comparisons in {len(folders)} stored runs: {alarms.comparisons}"
+    yield f"interval excludes 1: {alarms.by_interval}"
+    yield f"called faster or slower: {alarms.by_verdict} ({alarms.share:.1%})"
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print the tables."""
+    """Print how the statistics behave on simulated data, or on the A/A arms of stored runs."""
     parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("--simulations", type=int, default=2000)
-    for line in _tables(parser.parse_args(arguments).simulations):
+    parser.add_argument("runs", nargs="*", type=Path, help="results/<experiment>/<run>")
+    parser.add_argument("--simulations", type=int, default=2000, help="per cell (default 2000)")
+    chosen = parser.parse_args(arguments)
+    for line in _real_table(chosen.runs) if chosen.runs else _tables(chosen.simulations):
         print(line, flush=True)
 
 

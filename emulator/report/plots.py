@@ -182,18 +182,21 @@ def ecdf(curves: Sequence[Curve], axis: str) -> Drawn:
 def scaling(lines: Sequence[Line], size_axis: str, value_axis: str) -> Drawn:
     """Medians against size on logarithmic axes, with intervals and every repetition as a dot."""
     rows: list[dict[str, Any]] = []
+    sizes = sorted({size for line in lines for size in line.sizes})
     with style.thesis():
         figure = style.column(2.3)
         axes = figure.add_subplot()
         axes.set_xscale("log")
         axes.set_yscale("log")
+        margin = 1.1 * (sizes[-1] / sizes[0]) ** 0.04
+        axes.set_xlim(sizes[0] / margin, sizes[-1] * margin)
         for line in lines:
             look = style.look(line.arm)
             medians = []
             for size, values in zip(line.sizes, line.values, strict=True):
                 array = np.asarray(values, float)
                 median, (low, high, kind) = float(np.median(array)), median_interval(array)
-                medians.append(median)
+                medians += [median]
                 axes.scatter([size] * len(array), array, s=2.5, color=look.colour, alpha=0.5, lw=0)
                 axes.errorbar(size, median, [[median - low], [high - median]], color=look.colour,
                               lw=0.8, capsize=1.5)  # fmt: skip
@@ -202,7 +205,6 @@ def scaling(lines: Sequence[Line], size_axis: str, value_axis: str) -> Drawn:
                 rows += [{"arm": line.arm, "size": size, "kind": "run", "value": float(value)}
                          for value in values]  # fmt: skip
             axes.plot(line.sizes, medians, look.line, marker=look.marker, color=look.colour)
-        sizes = sorted({size for line in lines for size in line.sizes})
         axes.xaxis.set_major_locator(FixedLocator(_apart(sizes)))
         axes.xaxis.set_major_formatter(FuncFormatter(_short))
         axes.xaxis.set_minor_locator(NullLocator())
@@ -215,9 +217,7 @@ def scaling(lines: Sequence[Line], size_axis: str, value_axis: str) -> Drawn:
 
 def _spread(count: int, half_width: float) -> Any:
     """Places for dots that would hide each other: in block order, hence the same each time."""
-    if count < 2:
-        return np.zeros(count)
-    return np.linspace(-half_width, half_width, count)
+    return np.linspace(-half_width, half_width, count) if count > 1 else np.zeros(count)
 
 
 def _legend(figure: Figure, axes: Axes, arms: Sequence[str], *, bars: bool = False) -> None:
@@ -255,7 +255,7 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
         (0.001, 0.01, 0.1, 1, 10, 100, 1000),
     )  # fmt: skip
     shown = [[tick for tick in ticks if low <= tick <= high] for ticks in scales]
-    apart = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > 0.1]
+    apart = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > 0.13]
     best = min(apart, key=lambda ticks: _gaps([low, *ticks, high], low, high)[1])
     axes.xaxis.set_major_locator(FixedLocator(best))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
@@ -297,6 +297,4 @@ def _apart(sizes: Sequence[float]) -> list[float]:
 
 
 def _short(value: float, _position: int | None = None) -> str:
-    if value >= 10_000 and value % 1000 == 0:
-        return f"{value / 1000:g}k"
-    return f"{value:g}"
+    return f"{value / 1000:g}k" if value >= 10_000 and value % 1000 == 0 else f"{value:g}"

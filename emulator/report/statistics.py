@@ -6,10 +6,10 @@ ratios are treatment over baseline and logarithms natural.
 
 The interval.  The effect is the median of the within-block log ratios, which a few disturbed
 blocks cannot move.  The plain 95 % percentile bootstrap of a median is too narrow for the
-numbers of blocks that a run has: by simulation it covers the truth in only 91 to 93 % of the
-cases at 8 blocks.  The exact order-statistic interval covers at least 95 %, but jumps: at 8
-blocks it is [minimum, maximum], 99 % and 40 % wider than needed.  BCa does not help, since the
-jackknife says nothing about a median.  Used here is the *expanded* percentile bootstrap
+numbers of blocks that a run has: by simulation it covers the truth in about 93 % of the cases
+from 6 to 12 blocks.  BCa does not help, since the jackknife says nothing about a median.  The
+exact order-statistic interval covers at least 95 %, but can only step from one block to the next
+and is a quarter wider at 8 blocks.  Used here is the *expanded* percentile bootstrap
 (T. Hesterberg, "What teachers should know about the bootstrap", The American Statistician 69,
 2015): the same resamples, read at the levels Phi(-+sqrt(n/(n-1)) t[0.975, n-1]), which give back
 the width that a resample lacks because it has the sample's own variance.  It covers 95 % or

@@ -2,7 +2,7 @@
 
 Figures are drawn at their final size (3.33 in wide, 7 to 9 pt) and never scaled afterwards.
 Fonts and mathematics come with matplotlib, so no LaTeX is needed and the same numbers give the
-same bytes.  Colours are Paul Tol's schemes "bright" and "vibrant" plus black: distinguishable
+same bytes.  Colours are from Paul Tol's schemes (mostly "bright") plus black: distinguishable
 with the common colour blindnesses; marker and hatch repeat the distinction for grey print.
 """
 
@@ -80,8 +80,8 @@ LOOKS: dict[str, Look] = {
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
     "replay": Look("C replay", "#000000", "^", "", ":"),
-    "ip": Look("plain ip commands", "#EE7733", "D", "///", "--"),
-    "ip again": Look("plain ip again (A/A)", "#997700", "v", "xxx", ":"),
+    "ip": Look("plain ip commands", "#882255", "D", "///", "--"),
+    "ip again": Look("plain ip again (A/A)", "#332288", "v", "xxx", ":"),
 }
 
 

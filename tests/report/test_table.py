@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from typing import Any
+
+from emulator.report import table
+
+SUMMARY: dict[str, Any] = {
+    "comparisons": [
+        {"metric": "throughput_bit_s", "treatment": "vxlan", "baseline": "host-gw",
+         "factors": {"offload": "wire", "mtu": 1500}, "ratio": 0.76123, "ci": [0.74, 0.7815],
+         "n": 12, "verdict": "slower"},
+        {"metric": "throughput_bit_s", "treatment": "host-gw again", "baseline": "host-gw",
+         "factors": {"offload": "wire", "mtu": 1500}, "ratio": 1.01, "ci": [0.7, 1.4], "n": 3,
+         "verdict": "too few blocks"},
+    ],
+    "cells": [
+        {"metric": "throughput_bit_s", "arm": "vxlan", "factors": {}, "unit": "bit/s",
+         "median": 4.5123e9, "ci": [4.41e9, 4.62e9], "n": 12},
+        {"metric": "tcp_rtt_p50_us", "arm": "vxlan", "factors": {}, "unit": "us",
+         "median": 33.333, "ci": [32.9, 34.1], "n": 12},
+        {"metric": "tcp_rtt_p999_us", "arm": "vxlan", "factors": {}, "unit": "us",
+         "median": None, "ci": [None, None], "n": 0},
+        {"metric": "retransmits", "arm": "vxlan", "factors": {}, "unit": "1",
+         "median": 0.0, "ci": [0.0, 0.0], "n": 12},
+    ],
+}  # fmt: skip
+
+
+def test_ratios_for_the_terminal() -> None:
+    assert table.text(table.ratios(SUMMARY)) == """\
+metric            ratio of                 factors                ratio   95 % interval   n  verdict
+────────────────  ───────────────────────  ─────────────────────  ─────  ──────────────  ──  ──────────────
+throughput_bit_s  vxlan / host-gw          offload=wire mtu=1500  0.761  [0.740, 0.781]  12  slower
+                  host-gw again / host-gw  offload=wire mtu=1500   1.01   [0.70 … 1.40]   3  too few blocks
+"""  # noqa: E501
+
+
+def test_values_for_the_terminal() -> None:
+    assert table.text(table.values(SUMMARY)) == """\
+metric            mode   factors  median  95 % interval  unit     n
+────────────────  ─────  ───────  ──────  ─────────────  ──────  ──
+throughput_bit_s  vxlan             4.51   [4.41, 4.62]  Gbit/s  12
+tcp_rtt_p50_us    vxlan             33.3   [32.9, 34.1]  µs      12
+tcp_rtt_p999_us   vxlan                –                 us       0
+retransmits       vxlan             0.00   [0.00, 0.00]          12
+"""
+
+
+def test_the_same_rows_for_other_programs() -> None:
+    rows = table.ratios(SUMMARY)
+    assert table.markdown(rows).splitlines()[1:3] == [
+        "| --- | --- | --- | ---: | ---: | ---: | --- |",
+        "| throughput_bit_s | vxlan / host-gw | offload=wire mtu=1500 | 0.761 | [0.740, 0.781] "
+        "| 12 | slower |",
+    ]
+    assert table.csv(rows).splitlines()[1] == (
+        'throughput_bit_s,vxlan / host-gw,offload=wire mtu=1500,0.761,"[0.740, 0.781]",12,slower'
+    )
+    latex = table.latex(rows)
+    assert latex.startswith("\\begin{tabular}{lllrrrl}\n\\toprule\nmetric & ratio of & ")
+    assert "throughput\\_bit\\_s & vxlan / host-gw" in latex
+    assert "95 \\% interval" in latex
+    assert "[0.70 \\ldots{} 1.40]" in latex
