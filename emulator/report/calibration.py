@@ -76,8 +76,9 @@ def aa_false_alarms(
     """
     rng = _generator(seed, blocks, noise)
     arms = NOISE[noise]((n, 3, blocks), rng) * cv
-    judged = ((first - third, statistics.noise_floor(first - second))
-              for first, second, third in arms)
+    judged = (
+        (first - third, statistics.noise_floor(first - second)) for first, second, third in arms
+    )
     return _count(judged)
 
 

@@ -43,9 +43,7 @@ def summarise(run: StoredRun) -> dict[str, Any]:
                 "ratio": effect.ratio,
                 "ci": [effect.interval.low, effect.interval.high],
                 "n": effect.n,
-                "verdict": statistics.verdict(
-                    effect, floors.get(pair.metric), better[pair.metric]
-                ),
+                "verdict": statistics.verdict(effect, floors.get(pair.metric), better[pair.metric]),
             }
         )
         if effect.interval.kind == "range":
@@ -95,9 +93,7 @@ def together(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
     They are listed, never pooled; PodwireError that names the fields when fingerprints differ.
     """
     several = list(runs)
-    fingerprint.refuse_mixture(
-        (one.folder.name, one.manifest["fingerprint"]) for one in several
-    )
+    fingerprint.refuse_mixture((one.folder.name, one.manifest["fingerprint"]) for one in several)
     return [
         {"run": one.folder.name, **row} for one in several for row in summarise(one)["comparisons"]
     ]

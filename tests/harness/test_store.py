@@ -177,5 +177,3 @@ def test_without_room_the_finished_samples_stay_whole(tmp_path: Path) -> None:
     assert read.notes == ()
     assert len(read.rows) > 7
     assert len(read.rows) % 7 == 0
-
-

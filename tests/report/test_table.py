@@ -27,16 +27,21 @@ SUMMARY: dict[str, Any] = {
 
 
 def test_ratios_for_the_terminal() -> None:
-    assert table.text(table.ratios(SUMMARY)) == """\
+    assert (
+        table.text(table.ratios(SUMMARY))
+        == """\
 metric            ratio of                 factors                ratio   95 % interval   n  verdict
 ────────────────  ───────────────────────  ─────────────────────  ─────  ──────────────  ──  ──────────────
 throughput_bit_s  vxlan / host-gw          offload=wire mtu=1500  0.761  [0.740, 0.781]  12  slower
                   host-gw again / host-gw  offload=wire mtu=1500   1.01   [0.70 … 1.40]   3  too few blocks
-"""  # noqa: E501
+"""
+    )  # noqa: E501
 
 
 def test_values_for_the_terminal() -> None:
-    assert table.text(table.values(SUMMARY)) == """\
+    assert (
+        table.text(table.values(SUMMARY))
+        == """\
 metric            mode   factors  median  95 % interval  unit     n
 ────────────────  ─────  ───────  ──────  ─────────────  ──────  ──
 throughput_bit_s  vxlan             4.51   [4.41, 4.62]  Gbit/s  12
@@ -44,6 +49,7 @@ tcp_rtt_p50_us    vxlan             33.3   [32.9, 34.1]  µs      12
 tcp_rtt_p999_us   vxlan                –                 us       0
 retransmits       vxlan             0.00   [0.00, 0.00]          12
 """
+    )
 
 
 def test_the_same_rows_for_other_programs() -> None:
