@@ -213,11 +213,8 @@ class _Session(Generic[LabT]):
     def _no_time_for_another(self) -> bool:
         if self._settings.budget_s is None or not self._blocks:
             return False
-        spent = (
-            self._clock()
-            - self._began
-            + sum(one["wall_s"] for one in self._store.manifest["sessions"][:-1])
-        )
+        before = sum(one["wall_s"] for one in self._store.manifest["sessions"][:-1])
+        spent = before + self._clock() - self._began
         longest = max((one["wall_s"] for one in self._blocks if one["complete"]), default=0.0)
         return bool(spent + longest > self._settings.budget_s)
 
