@@ -1,0 +1,132 @@
+# Targets for people and for CI. 'make help' lists them; every target sets up what it needs.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plots lint doctor clean setup packages
+
+# sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
+
+# package=what it is wanted for: a command, or a file (with * where a version stands)
+FOR_PYTHON := python3=/usr/bin/python3 python3-venv=/usr/lib/python3*/ensurepip/__init__.py
+FOR_LABS := iproute2=ip nftables=nft ethtool=ethtool procps=sysctl util-linux=setpriv uidmap=newuidmap \
+	iperf3=iperf3 sockperf=sockperf iputils-ping=ping tcpdump=tcpdump \
+	mininet=mnexec net-tools=ifconfig gcc=gcc libc6-dev=/usr/include/stdio.h
+
+# options of an experiment: make fidelity ARGS='--precision 2%'
+ARGS ?=
+
+help: ## list all targets
+	@echo "Podwire: Kubernetes pod networks from YAML as real kernel objects."
+	echo
+	grep -E '^[a-z-]+:.*## ' Makefile | awk -F ':.*## ' '{printf "  make %-18s %s\n", $$1, $$2}'
+	echo
+	echo "Options of an experiment: make fidelity ARGS='--precision 2%'. All of them: podwire run --help"
+
+demo: setup ## from a YAML spec to a figure in five minutes: overlay against routed
+	@say() { printf '\n== %s\n' "$$*"; }
+	say "1/5  can this machine run it?                 podwire doctor --brief"
+	podwire doctor --brief
+	podwire ls | awk '$$1 == "demo"' | grep -q . && podwire down demo
+	say "2/5  a cluster of two nodes and four pods     podwire up topologies/flannel-vxlan.yaml"
+	podwire up topologies/flannel-vxlan.yaml --name demo
+	trap 'podwire down demo >/dev/null 2>&1 || true' EXIT
+	podwire exec --lab demo n1 -- ip -d -br link show type vxlan
+	podwire exec --lab demo n1-p1 -- ping -c 2 10.244.2.2
+	say "3/5  is it what the network model asks for?   podwire verify"
+	podwire verify --lab demo
+	say "4/5  take it down                             podwire down"
+	podwire down demo
+	trap - EXIT
+	say "5/5  overlay against routed, measured         podwire run overlay-vs-routed --quick"
+	podwire run overlay-vs-routed --quick
+	echo
+	echo "Next:"
+	echo "  source .venv/bin/activate                        then 'podwire --help'"
+	echo "  podwire up topologies/flannel-vxlan.yaml         a lab to look around in (README: a tour)"
+	echo "  make overlay-vs-routed                           the same comparison in full"
+
+test: setup ## everything that CI runs, in stages with a time budget each
+	@.ci/stages
+
+overlay-vs-routed: setup ## experiment: what does the overlay cost? (in full)
+	@podwire run overlay-vs-routed $(ARGS)
+
+bring-up: setup ## experiment: how long does a cluster take to come up? (in full)
+	@podwire run bring-up $(ARGS)
+
+fidelity: setup ## experiment: does a lab behave like plain 'ip' commands? (in full)
+	@podwire run fidelity $(ARGS)
+
+plots: .venv/ready ## redraw every figure from stored results; needs no root and no lab
+	@podwire plot $(ARGS)
+
+lint: .venv/ready ## ruff, mypy --strict and the import contract
+	@.ci/stages lint types imports
+
+doctor: setup ## what this machine can run, with a remedy for what is missing
+	@podwire doctor
+
+clean: ## remove the virtual environment and caches; results stay
+	@rm -rf .venv build podwire.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find emulator experiments tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+setup: packages .venv/ready ## install what is missing: Debian packages, a virtual environment
+
+packages: LIST = $(FOR_PYTHON) $(FOR_LABS)
+packages:
+	@$(install)
+
+.venv/ready: LIST = $(FOR_PYTHON)
+.venv/ready: pyproject.toml
+	@if ! $(find_python) >/dev/null; then
+		$(install)
+	fi
+	python=$$($(find_python)) || {
+		echo "podwire: no Python 3.11 or newer with 'venv' among /usr/bin/python3, python3, python3.12" >&2
+		echo "    hint: Debian 12 and Ubuntu 24.04 have one: apt-get install python3-venv" >&2
+		exit 1
+	}
+	echo "Python packages into .venv, with $$python (about a minute) …"
+	[ "$$(readlink -f .venv/bin/python 2>/dev/null)" = "$$(readlink -f "$$python")" ] || rm -rf .venv
+	"$$python" -m venv .venv
+	.venv/bin/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch .venv/ready
+
+# The first Python that is new enough. The distribution's comes first: it lies where an
+# unprivileged user can read it, too.
+find_python = (for p in /usr/bin/python3 python3 python3.12; do \
+	p=$$(command -v $$p) && $$p -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	2>/dev/null && echo $$p && exit 0; done; exit 1)
+
+# Says what is missing of LIST, and with which command it is installed, before it does so.
+define install
+(
+missing=
+for pair in $(LIST); do
+	case $${pair#*=} in
+	/*) compgen -G "$${pair#*=}" >/dev/null || missing+=" $${pair%%=*}" ;;
+	*) command -v "$${pair#*=}" >/dev/null || missing+=" $${pair%%=*}" ;;
+	esac
+done
+[ "$$missing" ] || exit 0
+command -v apt-get >/dev/null || {
+	echo "podwire: this is no Debian: please install the counterparts of:$$missing" >&2
+	exit 1
+}
+# without recommended packages: mininet would bring the Open vSwitch daemon, iperf3 is fine alone
+apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120"
+if [ "$$(id -u)" != 0 ]; then
+	command -v sudo >/dev/null || {
+		echo "podwire: Debian packages are missing, and there is no sudo; as root: apt-get install --no-install-recommends$$missing" >&2
+		exit 1
+	}
+	apt="sudo $$apt"
+fi
+echo "Debian packages that are missing and will be installed:$$missing"
+echo "    $$apt install --no-install-recommends$$missing"
+$$apt update >/dev/null
+$$apt install --no-install-recommends $$missing >/dev/null
+)
+endef
