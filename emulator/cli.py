@@ -43,9 +43,11 @@ def parser() -> argparse.ArgumentParser:
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
 
-    def spec(p: argparse.ArgumentParser) -> None:
+    def spec(p: argparse.ArgumentParser, optional: bool = False) -> None:
         p.add_argument(
-            "spec", help="a YAML file: a Cluster, optionally followed by v1/Pod manifests"
+            "spec",
+            nargs="?" if optional else None,
+            help="a YAML file: a Cluster, optionally followed by v1/Pod manifests",
         )
         p.add_argument(
             "--set",
@@ -68,10 +70,10 @@ def parser() -> argparse.ArgumentParser:
         )
 
     p = verb("check", "read a spec and say everything that is wrong in it", "podwire check x.yaml")
-    spec(p)
+    spec(p, optional=True)
     output(p)
     p.add_argument(
-        "--schema", action="store_true", help="print the JSON schema for editors instead"
+        "--schema", action="store_true", help="print the JSON schema for editors; needs no spec"
     )
 
     p = verb(
@@ -177,6 +179,7 @@ def parser() -> argparse.ArgumentParser:
         "podwire doctor topologies/cluster-50x10.yaml",
     )
     p.add_argument("spec", nargs="?", help="compare global limits with what this spec needs")
+    p.add_argument("--brief", action="store_true", help="only what is missing, or one good line")
     output(p)
 
     p = verb(

@@ -28,6 +28,10 @@ def check_(arguments: argparse.Namespace) -> int:
     if arguments.schema:
         print(json.dumps(schema(), indent=2))
         return 0
+    if arguments.spec is None:
+        raise SpecError(
+            Problem("check", "no spec", "a YAML file", "podwire check topologies/two-racks.yaml")
+        )
     spec = load(arguments)
     plan = compile_spec(spec)
     facts = {
@@ -96,11 +100,15 @@ def doctor_(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(as_json([f._asdict() for f in findings]))
     else:
+        shown = [f for f in findings if not f.good] if arguments.brief else findings
         rows = [
             (f.what, f.found, "ok" if f.good else "MISSING" if f.needed else "-", f.remedy)
-            for f in findings
+            for f in shown
         ]
-        print(table(("what", "found", "", "remedy"), rows))
+        if rows:
+            print(table(("what", "found", "", "remedy"), rows))
+        else:
+            print(f"all is well: {next(f.found for f in findings if f.what == 'privilege')}")
     return 3 if any(f.needed and not f.good for f in findings) else 0
 
 
