@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 # of setuptools, which loads all of setuptools for it, is put aside: 0.15 s of every start.
 _stand_in = sys.modules.get("_distutils_hack") if sys.version_info < (3, 12) else None
 if _stand_in is not None:
-    _stand_in.remove_shim()  # type: ignore[attr-defined]
+    _stand_in.remove_shim()
 
 from mininet.link import Intf, Link  # noqa: E402
 from mininet.log import output, setLogLevel  # noqa: E402
@@ -23,7 +23,7 @@ from mininet.net import Mininet  # noqa: E402
 from mininet.node import Node, Switch  # noqa: E402
 
 if _stand_in is not None:
-    _stand_in.add_shim()  # type: ignore[attr-defined]
+    _stand_in.add_shim()
 
 from emulator.errors import Problem, Unsupported  # noqa: E402
 from emulator.substrate.process import enter_netns  # noqa: E402
