@@ -162,19 +162,14 @@ def _vxlan(r: Vxlan) -> str:
 def _interface(r: Interface) -> Iterator[str]:
     """Address generation goes off before the interface is up: later is too late."""
     at = f"ip -n {r.ns} link set dev {r.name}"
-    if r.name != "lo":
+    if r.name != "lo":  # which is born as it should be, but for being down
         mac = f" address {r.mac}" if r.mac else ""
         master = f" master {r.master}" if r.master else ""
         yield f"{at} mtu {r.mtu}{mac}{master} addrgenmode none\n"
+        offloads = f"tso {_on(r.tso)} gso {_on(r.gso)} gro {_on(r.gro)}"
+        yield f"ip netns exec {r.ns} ethtool -K {r.name} {offloads}\n"
     if r.hairpin:
         yield f"{at} type bridge_slave hairpin on\n"
-    off = [
-        f"{name} off"
-        for name, value in (("tso", r.tso), ("gso", r.gso), ("gro", r.gro))
-        if not value
-    ]
-    if off:
-        yield f"ip netns exec {r.ns} ethtool -K {r.name} {' '.join(off)}\n"
     if r.up:
         yield f"{at} up\n"
 

@@ -312,7 +312,10 @@ class Kernel:
         kind = birth.partition(" ")[0]
         if kind not in self._born:
             bits = self._feature_bits(socket)
-            self._born[kind] = ethtool.requested(socket.socket, want.name, bits)
+            try:
+                self._born[kind] = ethtool.requested(socket.socket, want.name, bits)
+            except OSError as error:
+                raise _refused(want, error.errno or 0, "offloads") from error
         tso, gso, gro = self._born[kind]
         return want._replace(
             up=False,

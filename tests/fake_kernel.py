@@ -1,0 +1,420 @@
+"""A kernel made of dictionaries with the two verbs of the real one, and as strict.
+
+It refuses what the real one refuses, with the same errno, and moves what the real one
+moves by itself: cascades of removal, a bridge's MTU, the MTU that a VXLAN device is born
+with. Both run the same scenarios (tests/substrate). Where the real one is slow to act it
+is as unkind as it can be: the far end of a pair whose namespace was let go stays for good.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import errno
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
+
+from emulator.errors import KernelRefused, Problem
+from emulator.plan import Op
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    File,
+    Foreign,
+    Interface,
+    Key,
+    Neigh,
+    Netns,
+    NftTable,
+    Qdisc,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    Veth,
+    Vxlan,
+    veth,
+)
+from emulator.plan.text import line
+
+BORN = {"accept_ra": "1", "rp_filter": "2", "send_redirects": "1"}
+"""Settings of a fresh namespace that are not 0, as on a machine whose distribution is wary."""
+
+End = tuple[str, str]
+T = TypeVar("T", bound=Resource)
+
+
+@dataclasses.dataclass
+class _Device:
+    kind: str
+    config: Interface
+    made: Resource | None = None
+    peer: End | None = None
+    mtu_asked: bool = False
+    mac_asked: bool = False
+    """Of a bridge: whether MTU and MAC address were set, or else follow its ports."""
+
+
+class _Space:
+    """One network namespace."""
+
+    def __init__(self, ns: str) -> None:
+        self.devices: dict[str, _Device] = {"lo": _Device("lo", Interface(ns, "lo", False, 65536))}
+        self.tables: dict[Key, Resource] = {}
+        self.sysctls: dict[str, str] = {}
+
+
+class FakeKernel:
+    """See the head of this file. ``bridge_filter``: whether br_netfilter is there."""
+
+    def __init__(self, bridge_filter: bool = False) -> None:
+        self.spaces: dict[str, _Space] = {}
+        self.bridge_filter = bridge_filter
+        self._drawn = 0
+
+    # --- what the tests do behind the plan's back --------------------------------------
+
+    def by_hand(self, *resources: Resource) -> None:
+        """Somebody adds state of his own; a ``Foreign`` device is a dummy interface."""
+        for r in resources:
+            space = self.spaces[r.ns]
+            if type(r) is Foreign:
+                space.devices[r.name] = _Device("foreign", Interface(r.ns, r.name, True, 1500), r)
+            else:
+                space.tables[r.key] = r
+
+    # --- apply -------------------------------------------------------------------------
+
+    def apply(self, ops: Sequence[Op]) -> None:
+        """Carry out operations in the order of the real kernel's room. KernelRefused."""
+        for op in ops:
+            if op.action == "delete":
+                self._delete(op.resource)
+        makes = [op for op in ops if op.action != "delete"]
+        configs = {(r.ns, r.name): r for op in makes if type(r := op.resource) is Interface}
+        for op in makes:
+            if type(r := op.resource) is Netns:
+                if r.ns in self.spaces:
+                    raise _refused(r, errno.EEXIST)
+                self.spaces[r.ns] = _Space(r.ns)
+        born: dict[End, Interface] = {}
+        for kind in (Bridge, Veth, Vxlan):
+            for op in makes:
+                if type(op.resource) is kind:
+                    self._create(op.resource, configs, born)
+        rest: dict[str, list[Op]] = {}
+        for op in makes:
+            rest.setdefault(op.resource.ns, []).append(op)
+        for ops_of_one in rest.values():
+            self._configure(ops_of_one, born)
+
+    def _configure(self, ops: list[Op], born: Mapping[End, Interface]) -> None:
+        for op in ops:
+            if type(r := op.resource) is Interface:
+                self._device(r, r.name)
+                known = born.get((r.ns, r.name), self.spaces[r.ns].devices[r.name].config)
+                # of a device that was just born MTU and MAC address are taken as given
+                known = known._replace(mtu=r.mtu, mac=r.mac)
+                self._interface(r, op.before if type(op.before) is Interface else known)
+        for op in ops:
+            if type(op.resource) in (Addr, Neigh, Fdb, Route, Rule, Qdisc):
+                self._row(op)
+        for op in ops:
+            if type(op.resource) is Sysctl:
+                self._sysctl(op.resource)
+        for op in ops:
+            if type(r := op.resource) in (NftTable, File):
+                self._space(r).tables[r.key] = r
+
+    def _space(self, r: Resource, ns: str = "") -> _Space:
+        found = self.spaces.get(ns or r.ns)
+        if found is None:
+            raise _refused(r, errno.ENOENT)
+        return found
+
+    def _device(self, r: Resource, name: str, number: int = errno.ENODEV) -> _Device:
+        found = self._space(r).devices.get(name)
+        if found is None:
+            raise _refused(r, number)
+        return found
+
+    # --- devices -----------------------------------------------------------------------
+
+    def _create(
+        self, r: Resource, configs: Mapping[End, Interface], born: dict[End, Interface]
+    ) -> None:
+        if type(r) is Veth:
+            ends: list[End] = [(r.ns, r.name), (r.peer_ns, r.peer)]
+            for ns, name in ends:
+                self._free(r, ns, name)
+            for (ns, name), peer in zip(ends, reversed(ends), strict=True):
+                config = self._newborn(r, ns, name, configs, 65535)
+                self._space(r, ns).devices[name] = _Device("veth", config, None, peer)
+                born[ns, name] = config
+            near = ends[1] if (far := configs.get(ends[1])) and far.master else ends[0]
+            if (config := configs.get(near)) and config.master:
+                self._enslave(config, config.master)
+                born[near] = born[near]._replace(master=config.master)
+            return
+        assert type(r) is Bridge or type(r) is Vxlan
+        self._free(r, r.ns, r.name)
+        config = self._newborn(r, r.ns, r.name, configs, 65535)
+        if type(r) is Vxlan:
+            parent = self._device(r, r.parent)
+            for device in self._space(r).devices.values():
+                if type(o := device.made) is Vxlan and (o.vni, o.port) == (r.vni, r.port):
+                    raise _refused(r, errno.EEXIST)
+            room = parent.config.mtu - 50
+            config = config._replace(mtu=min(config.mtu, room))
+            if configs.get((r.ns, r.name)) is None:
+                config = config._replace(mtu=room)
+        asked = bool((given := configs.get((r.ns, r.name))) and given.mac)
+        self._space(r).devices[r.name] = _Device(r.kind, config, r, mac_asked=asked)
+        born[r.ns, r.name] = config
+
+    def _free(self, r: Resource, ns: str, name: str) -> None:
+        space = self._space(r, ns)
+        if len(name) > 15:
+            raise _refused(r, errno.ERANGE)
+        if name in space.devices:
+            raise _refused(r, errno.EEXIST)
+
+    def _newborn(
+        self, r: Resource, ns: str, name: str, configs: Mapping[End, Interface], most: int
+    ) -> Interface:
+        """What creation leaves: MTU and MAC address as asked, everything else by default."""
+        config = configs.get((ns, name))
+        if config and not 68 <= config.mtu <= most:
+            raise _refused(r, errno.EINVAL)
+        self._drawn += 1
+        mac = config.mac if config and config.mac else f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
+        gro = r.kind != "veth"
+        return Interface(ns, name, False, config.mtu if config else 1500, mac, gro=gro)
+
+    def _interface(self, want: Interface, known: Interface) -> None:
+        """Do what differs between the value that the sender knows and the wanted one."""
+        device = self._device(want, want.name)
+        have = device.config
+        if want.mtu != known.mtu:
+            self._mtu(want, device)
+        if want.mac and want.mac != known.mac:
+            device.config = device.config._replace(mac=want.mac)
+            device.mac_asked = True
+            self._drop(want.ns, lambda r: type(r) is Neigh and r.dev == want.name)
+        if want.master != known.master:
+            device.config = device.config._replace(master="", hairpin=False)
+            if have.master:
+                self._follow_ports(want.ns, have.master)
+            if want.master:
+                self._enslave(want, want.master)
+        if want.master and want.hairpin != known.hairpin:
+            device.config = device.config._replace(hairpin=want.hairpin)
+        offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro}
+        device.config = device.config._replace(**offloads)
+        if want.up != device.config.up:
+            device.config = device.config._replace(up=want.up)
+            if not want.up:
+                self._flush(want.ns, want.name)
+
+    def _mtu(self, want: Interface, device: _Device) -> None:
+        made = device.made
+        most = 65535
+        if type(made) is Vxlan:
+            most = self._device(want, made.parent).config.mtu - 50
+        if device.kind != "lo" and not 68 <= want.mtu <= most:
+            raise _refused(want, errno.EINVAL)
+        device.config = device.config._replace(mtu=want.mtu)
+        device.mtu_asked = True
+        if device.config.master:
+            self._follow_ports(want.ns, device.config.master)
+
+    def _enslave(self, port: Interface, master: str) -> None:
+        space = self._space(port)
+        bridge = space.devices.get(master)
+        if bridge is None:
+            raise _refused(port, errno.EINVAL)
+        if bridge.kind != "bridge":
+            raise _refused(port, errno.EOPNOTSUPP)
+        if sum(d.config.master == master for d in space.devices.values()) >= 1023:
+            raise _refused(port, errno.EXFULL)
+        device = space.devices[port.name]
+        device.config = device.config._replace(master=master)
+        self._follow_ports(port.ns, master)
+
+    def _follow_ports(self, ns: str, name: str) -> None:
+        bridge = self.spaces[ns].devices.get(name)
+        if bridge is None or (bridge.mtu_asked and bridge.mac_asked):
+            return
+        ports = [d.config for d in self.spaces[ns].devices.values() if d.config.master == name]
+        if not bridge.mtu_asked:
+            mtu = min((port.mtu for port in ports), default=1500)
+            bridge.config = bridge.config._replace(mtu=mtu)
+        if not bridge.mac_asked:
+            mac = min((port.mac for port in ports), default="")
+            bridge.config = bridge.config._replace(mac=mac)
+
+    # --- tables ------------------------------------------------------------------------
+
+    def _row(self, op: Op) -> None:
+        r = op.resource
+        tables = self._space(r).tables
+        if type(r) is Route:
+            self._route(r)
+            connected = (r.metric, r.table) == (0, 254) and r.dst in self._connected(r.ns)
+            if op.action == "create" and (r.key in tables or connected):
+                raise _refused(r, errno.EEXIST)
+        elif type(r) is not Rule:
+            device = self._device(r, r.dev)  # type: ignore[union-attr]
+            if type(r) is Fdb and device.kind != "vxlan":
+                return  # another table than this one, which nobody reads
+        if type(r) in (Addr, Neigh, Fdb, Rule) and r.key in tables:
+            raise _refused(r, errno.EEXIST)
+        tables[r.key] = r
+
+    def _route(self, r: Route) -> None:
+        if not r.dev:
+            return
+        looked_up = bool(r.via) and not r.onlink
+        device = self._device(r, r.dev, errno.ENETUNREACH if looked_up else errno.ENODEV)
+        if not looked_up:
+            if not device.config.up:
+                raise _refused(r, errno.ENETDOWN)
+            return
+        reached = [_network(a.address) for a in self._rows(r.ns, Addr) if a.dev == r.dev]
+        reached += [
+            _network(o.dst)
+            for o in self._rows(r.ns, Route)
+            if o.dev == r.dev and not o.via and o.dst != "default"
+        ]
+        if not device.config.up or not any(_number(r.via) & m == base for base, m in reached):
+            raise _refused(r, errno.ENETUNREACH)
+
+    def _connected(self, ns: str) -> set[str]:
+        devices = self.spaces[ns].devices
+        found = set()
+        for a in self._rows(ns, Addr):
+            length = a.address.partition("/")[2]
+            if length != "32" and devices[a.dev].config.up:
+                base, _ = _network(a.address)
+                found.add(f"{'.'.join(str(base >> s & 255) for s in (24, 16, 8, 0))}/{length}")
+        return found
+
+    def _rows(self, ns: str, kind: type[T]) -> list[T]:
+        return [r for r in self.spaces[ns].tables.values() if type(r) is kind]
+
+    def _sysctl(self, r: Sysctl) -> None:
+        if self._setting(r) is None:
+            if r.if_present:
+                return
+            parts = r.name.split("/")
+            raise _refused(r, errno.ENODEV if parts[1:3] == ["ipv4", "conf"] else errno.ENOENT)
+        self._space(r).sysctls[r.name] = r.value
+
+    def _setting(self, r: Sysctl) -> str | None:
+        """The value; None where the kernel has no such setting."""
+        space = self._space(r)
+        parts = r.name.split("/")
+        if parts[1] == "bridge" and not self.bridge_filter:
+            return None
+        if parts[2] == "conf" and parts[3] not in ("all", "default", *space.devices):
+            return None
+        return space.sysctls.get(r.name, BORN.get(parts[-1], "0"))
+
+    # --- removal -----------------------------------------------------------------------
+
+    def _delete(self, r: Resource) -> None:
+        space = self._space(r)
+        if type(r) is Netns:
+            del self.spaces[r.ns]
+        elif type(r) in (Bridge, Veth, Vxlan):
+            self._device(r, r.name)  # type: ignore[union-attr]
+            self._remove_device(r.ns, r.name)  # type: ignore[union-attr]
+        elif type(r) is File:
+            space.tables.pop(r.key, None)
+        elif r.key in space.tables:
+            del space.tables[r.key]
+            if type(r) is Addr and not any(a.dev == r.dev for a in self._rows(r.ns, Addr)):
+                self._flush(r.ns, r.dev)
+        else:
+            if type(r) in (Addr, Neigh, Fdb, Qdisc):
+                self._device(r, r.dev)  # type: ignore[union-attr]
+            missing = {
+                Addr: errno.EADDRNOTAVAIL,
+                Route: errno.ESRCH,
+                NftTable: errno.EINVAL,
+                Qdisc: errno.EINVAL,
+            }
+            raise _refused(r, missing.get(type(r), errno.ENOENT))
+
+    def _remove_device(self, ns: str, name: str) -> None:
+        space = self.spaces.get(ns)
+        device = space.devices.pop(name, None) if space else None
+        if space is None or device is None:
+            return
+        self._drop(ns, lambda r: getattr(r, "dev", None) == name)
+        for setting in [s for s in space.sysctls if f"/conf/{name}/" in s]:
+            del space.sysctls[setting]
+        for other in list(space.devices.values()):
+            if other.config.master == name:
+                other.config = other.config._replace(master="", hairpin=False)
+            if type(other.made) is Vxlan and other.made.parent == name:
+                self._remove_device(ns, other.config.name)
+        if device.config.master:
+            self._follow_ports(ns, device.config.master)
+        if device.peer:
+            self._remove_device(*device.peer)
+
+    def _flush(self, ns: str, dev: str) -> None:
+        """IPv4 goes off on an interface: it is down, or has lost its last address."""
+        self._drop(ns, lambda r: type(r) in (Route, Neigh) and getattr(r, "dev", None) == dev)
+
+    def _drop(self, ns: str, which: object) -> None:
+        tables = self.spaces[ns].tables
+        for key in [key for key, r in tables.items() if which(r)]:  # type: ignore[operator]
+            del tables[key]
+
+    # --- observe -----------------------------------------------------------------------
+
+    def observe(self, known: Iterable[Resource]) -> dict[Key, Resource]:
+        """All state as resources; ``known`` says which sysctls and files to read."""
+        return {r.key: r for r in self._observe(known)}
+
+    def _observe(self, known: Iterable[Resource]) -> Iterator[Resource]:
+        for ns, space in self.spaces.items():
+            yield Netns(ns)
+            for name, device in space.devices.items():
+                yield device.config
+                if device.peer:
+                    far = self.spaces.get(device.peer[0])
+                    if far is None or device.peer[1] not in far.devices:
+                        yield Foreign(ns, "device", name, "veth with its peer outside the lab")
+                    elif (ns, name) < device.peer:
+                        yield veth(ns, name, *device.peer)
+                elif device.made:
+                    yield device.made
+            yield from (r for r in space.tables.values() if type(r) is not File)
+        for r in known:
+            if r.ns not in self.spaces:
+                continue
+            if type(r) is Sysctl:
+                value = self._setting(r)
+                if value is not None:
+                    yield r._replace(value=value)
+            elif type(r) is File and r.key in self.spaces[r.ns].tables:
+                yield self.spaces[r.ns].tables[r.key]
+
+
+def _number(address: str) -> int:
+    a, b, c, d = map(int, address.split("."))
+    return a << 24 | b << 16 | c << 8 | d
+
+
+def _network(prefix: str) -> tuple[int, int]:
+    address, _, length = prefix.partition("/")
+    mask = 0xFFFFFFFF << (32 - int(length)) & 0xFFFFFFFF
+    return _number(address) & mask, mask
+
+
+def _refused(r: Resource, number: int) -> KernelRefused:
+    name = errno.errorcode[number]
+    return KernelRefused(Problem(line(r).partition("\n")[0], f"{name} (fake)", "it accepted"))

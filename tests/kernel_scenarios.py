@@ -1,0 +1,256 @@
+"""What a kernel accepts, refuses and moves by itself: the same list for the real and the fake.
+
+A scenario builds a state, does one step and names the errno of the refusal, or none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from emulator.errors import KernelRefused
+from emulator.plan import Op
+from emulator.plan.converge import Machine
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    File,
+    Interface,
+    Neigh,
+    Netns,
+    NftTable,
+    Qdisc,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    Vxlan,
+    veth,
+)
+from emulator.plan.text import line
+
+
+class Scenario(NamedTuple):
+    """``before`` is made, then ``step`` done; ``refusal`` is an errno's name, or empty."""
+
+    name: str
+    before: tuple[Resource, ...]
+    step: tuple[Op, ...]
+    refusal: str = ""
+
+
+def play(machine: Machine, scenario: Scenario) -> tuple[str, list[str]]:
+    """(errno of the refusal or empty, the state afterwards as text; none after a refusal).
+
+    MAC addresses that the kernel drew are left out.
+    """
+    machine.apply([Op("create", r, None) for r in scenario.before])
+    try:
+        machine.apply(scenario.step)
+    except KernelRefused as refused:
+        (problem,) = refused.problems
+        return str(problem.found).partition(" ")[0], []  # type: ignore[union-attr]
+    known = [*scenario.before, *(op.resource for op in scenario.step)]
+    chosen = {r.mac for r in known if type(r) is Interface}
+    found = machine.observe(known).values()
+    return "", sorted(
+        line(r._replace(mac="") if type(r) is Interface and r.mac not in chosen else r)
+        for r in found
+    )
+
+
+def make(*resources: Resource) -> tuple[Op, ...]:
+    return tuple(Op("create", r, None) for r in resources)
+
+
+def remove(*resources: Resource) -> tuple[Op, ...]:
+    return tuple(Op("delete", r, r) for r in resources)
+
+
+def change(before: Resource, after: Resource) -> Op:
+    return Op("change", after, before)
+
+
+def up(ns: str, name: str, mtu: int = 1500, mac: str = "", master: str = "") -> Interface:
+    return Interface(ns, name, True, mtu, mac, master)
+
+
+A, B = (Netns("a"), up("a", "lo", 65536)), (Netns("b"), up("b", "lo", 65536))
+CABLE = veth("a", "x", "b", "y")
+WIRED = (
+    *A,
+    *B,
+    CABLE,
+    up("a", "x", mac="02:00:00:00:00:0a"),
+    up("b", "y", mac="02:00:00:00:00:0b"),
+)
+ADDR = Addr("a", "x", "10.0.0.1/24")
+ON = (*WIRED, ADDR)
+PORT = up("a", "x", mac="02:00:00:00:00:0a", master="br")
+BRIDGED = (*A, *B, Bridge("a", "br"), CABLE, up("a", "br"), PORT, up("b", "y"))
+VX = Vxlan("a", "vx", 1, "x", "10.0.0.1", 8472, False)
+TUNNEL = (*WIRED, VX, up("a", "vx", 1450), ADDR)
+ROUTE = Route("a", "10.1.0.0/16", "10.0.0.2", "x")
+NEIGH = Neigh("a", "x", "10.0.0.9", "02:00:00:00:00:09")
+FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
+RULE = Rule("a", 100, "from 10.0.0.0/24", 100)
+TBF = Qdisc("a", "x", "tbf", 100_000_000, 68000, 380500, 0)
+HTB = Qdisc("a", "x", "htb", 100_000_000, 68000, 0, 200)
+TABLE = NftTable("a", "ip", "t", "table ip t {\n\tchain c {\n\t}\n}\n")
+FILE = File("a", "/run/f", "text\n")
+MASTERLESS = PORT._replace(master="")
+
+
+def _many_ports() -> Iterator[Resource]:
+    # all stay down: both ends of a cable in one bridge are a loop, and one frame in 511 of
+    # them would storm until the machine stands still
+    yield from (*A, Bridge("a", "br"), up("a", "br")._replace(up=False))
+    for i in range(512):
+        yield veth("a", f"p{i}", "a", f"q{i}")
+        yield up("a", f"p{i}", master="br")._replace(up=False)
+        if i < 511:
+            yield up("a", f"q{i}", master="br")._replace(up=False)
+
+
+def _scenarios() -> Iterable[Scenario]:
+    s = Scenario
+    yield s("a namespace twice", A, make(A[0]), "EEXIST")
+    yield s("no such namespace to remove", A, remove(B[0]), "ENOENT")
+    yield s("a namespace with all that is in it", (*A, Bridge("a", "br")), remove(A[0]))
+    yield s("a device in no namespace", A, make(Bridge("b", "br")), "ENOENT")
+    yield s("a cable into no namespace", A, make(CABLE), "ENOENT")
+    yield s("a device twice", (*A, Bridge("a", "br")), make(Bridge("a", "br")), "EEXIST")
+    yield s("a name of 15 characters", A, make(Bridge("a", "b" * 15)))
+    yield s("a name of 16 characters", A, make(Bridge("a", "b" * 16)), "ERANGE")
+    yield s("the far end's name is taken", WIRED, make(veth("a", "z", "b", "y")), "EEXIST")
+    yield s("no such device to remove", A, remove(Bridge("a", "br")), "ENODEV")
+    yield s("no such device to configure", A, make(up("a", "x")), "ENODEV")
+    yield s("a cable goes with both ends", (*ON, ROUTE, NEIGH), remove(CABLE))
+    yield s("what stands on a device goes", (*TUNNEL, FDB), remove(VX))
+    yield s("a tunnel goes with its parent", (*TUNNEL, FDB), remove(CABLE))
+    yield s("ports outlive their bridge", BRIDGED, remove(Bridge("a", "br")))
+
+    yield s("no such master", WIRED, (change(MASTERLESS, PORT),), "EINVAL")
+    vx_master = up("a", "x", master="vx")
+    yield s("a master that is no bridge", TUNNEL, (change(WIRED[5], vx_master),), "ENOTSUP")
+    last = up("a", "q511", master="br")._replace(up=False)
+    fewer = tuple(_many_ports())
+    yield s("1023 ports", fewer, ())
+    yield s("a port too many", fewer, (change(last._replace(master=""), last),), "EXFULL")
+
+    yield s(
+        "MTU above what a cable takes", WIRED, (change(PORT, PORT._replace(mtu=65536)),), "EINVAL"
+    )
+    yield s("MTU below what a cable takes", WIRED, (change(PORT, PORT._replace(mtu=67)),), "EINVAL")
+    tall = up("a", "vx", 8950)
+    yield s("a tunnel is born no larger than its parent", WIRED, make(VX, tall))
+    yield s(
+        "a tunnel larger than its parent", TUNNEL, (change(up("a", "vx", 1450), tall),), "EINVAL"
+    )
+    lower = up("a", "br", 1400)
+    yield s("a bridge keeps the MTU it was given", BRIDGED, (change(up("a", "br"), lower),))
+    narrow = tuple(
+        r._replace(mtu=1400) if type(r) is Interface and r.name != "lo" else r for r in BRIDGED
+    )
+    yield s(
+        "a bridge takes the MTU of its ports", BRIDGED, (change(PORT, PORT._replace(mtu=1300)),)
+    )
+    yield s("a bridge without ports falls back", narrow, remove(CABLE))
+    yield s("a port is set free", BRIDGED, (change(PORT, MASTERLESS),))
+    yield s(
+        "a bridge with a MAC address of its own",
+        (*(r._replace(mac="02:00:00:00:00:ff") if r == up("a", "br") else r for r in BRIDGED),),
+        (),
+    )
+    yield s("hairpin", BRIDGED, (change(PORT, PORT._replace(hairpin=True)),))
+
+    yield s("no such parent", A, make(VX), "ENODEV")
+    yield s("the same VNI and port twice", TUNNEL, make(VX._replace(name="vy")), "EEXIST")
+    yield s("the same VNI on another port", TUNNEL, make(VX._replace(name="vy", port=4789)))
+
+    yield s("an address twice", ON, make(ADDR), "EEXIST")
+    yield s("an address on no device", A, make(ADDR), "ENODEV")
+    yield s("no such address to remove", WIRED, remove(ADDR), "EADDRNOTAVAIL")
+    full = (*ON, Addr("a", "x", "10.9.0.1/24"), ROUTE, NEIGH)
+    yield s("the last address takes routes with it", (*ON, ROUTE, NEIGH), remove(ADDR))
+    yield s("another address keeps them", full, remove(ADDR))
+
+    yield s("a gateway in no network", ON, make(ROUTE._replace(via="10.5.0.1")), "ENETUNREACH")
+    yield s("the same, onlink", ON, make(ROUTE._replace(via="10.5.0.1", onlink=True)))
+    yield s("a gateway of its own", ON, make(ROUTE._replace(via="10.0.0.1")))
+    yield s(
+        "a gateway behind a link route",
+        ON,
+        make(
+            Route("a", "169.254.1.1/32", "", "x", scope="link"), ROUTE._replace(via="169.254.1.1")
+        ),
+    )
+    yield s("a gateway behind no device", ON, make(ROUTE._replace(dev="z")), "ENETUNREACH")
+    yield s("a route on no device", ON, make(ROUTE._replace(via="", dev="z")), "ENODEV")
+    yield s("a route twice", (*ON, ROUTE), make(ROUTE), "EEXIST")
+    other = ROUTE._replace(via="10.0.0.3")
+    yield s("a second gateway", (*ON, ROUTE), make(other), "EEXIST")
+    yield s("a route replaced", (*ON, ROUTE), (change(ROUTE, other),))
+    yield s("a route by metric", (*ON, ROUTE), make(other._replace(metric=10)))
+    yield s("a connected network", ON, make(ROUTE._replace(dst="10.0.0.0/24")), "EEXIST")
+    yield s("a blackhole", ON, make(Route("a", "10.1.0.0/16", "", "", type="blackhole")))
+    yield s("no such route to remove", ON, remove(ROUTE), "ESRCH")
+
+    down = up("a", "x", mac="02:00:00:00:00:0a")._replace(up=False)
+    fell = (*(r if r != WIRED[5] else down for r in WIRED), ADDR)
+    link = Route("a", "10.2.0.0/16", "", "x", scope="link")
+    yield s("a route on a down interface", fell, make(link), "ENETDOWN")
+    yield s("onlink on a down interface", fell, make(ROUTE._replace(onlink=True)), "ENETDOWN")
+    yield s("a gateway behind a down interface", fell, make(ROUTE), "ENETUNREACH")
+    yield s("down takes routes with it", (*ON, ROUTE, NEIGH), (change(WIRED[5], down),))
+    yield s(
+        "a tunnel that is down keeps its table",
+        (*TUNNEL, FDB),
+        (change(up("a", "vx", 1450), up("a", "vx", 1450)._replace(up=False)),),
+    )
+    moved = WIRED[5]._replace(mac="02:00:00:00:00:0c")  # type: ignore[call-arg]
+    yield s(
+        "another MAC address forgets neighbours", (*ON, ROUTE, NEIGH), (change(WIRED[5], moved),)
+    )
+
+    yield s("a neighbour twice", (*ON, NEIGH), make(NEIGH), "EEXIST")
+    yield s("a neighbour on no device", A, make(NEIGH), "ENODEV")
+    yield s("no such neighbour to remove", ON, remove(NEIGH), "ENOENT")
+    yield s("a forwarding entry twice", (*TUNNEL, FDB), make(FDB), "EEXIST")
+    yield s("a forwarding entry on a cable", TUNNEL, make(FDB._replace(dev="x")))
+    yield s("no such forwarding entry to remove", TUNNEL, remove(FDB), "ENOENT")
+    yield s("a rule twice", (*A, RULE), make(RULE), "EEXIST")
+    yield s("no such rule to remove", A, remove(RULE), "ENOENT")
+
+    yield s("tbf", WIRED, make(TBF))
+    yield s("htb", WIRED, make(HTB))
+    yield s("a shaper on no device", A, make(TBF), "ENODEV")
+    yield s(
+        "another rate by tbf", (*WIRED, TBF), (*remove(TBF), *make(TBF._replace(rate_bit=10**9)))
+    )
+    yield s(
+        "another rate by htb", (*WIRED, HTB), (*remove(HTB), *make(HTB._replace(rate_bit=10**9)))
+    )
+    yield s("htb in place of tbf", (*WIRED, TBF), (*remove(TBF), *make(HTB)))
+    yield s("no such shaper to remove", WIRED, remove(TBF), "EINVAL")
+
+    yield s("a table twice", (*A, TABLE), make(TABLE))
+    yield s("no such table to remove", A, remove(TABLE), "EINVAL")
+    yield s("a file, and its removal", (*A, FILE), remove(FILE))
+    yield s("a setting", WIRED, make(Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")))
+    yield s("a setting of IPv6", WIRED, make(Sysctl("a", "net/ipv6/conf/x/accept_dad", "0", True)))
+    yield s(
+        "a setting of no device", A, make(Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")), "ENODEV"
+    )
+    yield s(
+        "an optional setting of no device",
+        A,
+        make(Sysctl("a", "net/ipv6/conf/x/accept_ra", "0", True)),
+    )
+    yield s(
+        "a setting that no kernel has", A, make(Sysctl("a", "net/ipv6/conf/x/none", "1")), "ENOENT"
+    )
+
+
+SCENARIOS = {scenario.name: scenario for scenario in _scenarios()}

@@ -1,0 +1,71 @@
+"""The shell script of a plan, run by a shell, leaves the kernel as ``up`` does."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+
+import pytest
+from small_plans import plan
+from world import FILES, NAMES, in_a_world, kernel
+
+from emulator.plan import Plan, deviations
+from emulator.plan.script import script
+from emulator.spec.resolved import Rate
+
+pytestmark = pytest.mark.kernel
+
+PLANS = {
+    "none": lambda: plan("none"),
+    "vxlan": lambda: plan(pods=2),
+    "vxlan in two racks, jumbo, direct": lambda: plan(
+        nodes=("rack-a", "rack-b", "rack-a"), mtu=9000, directRouting=True
+    ),
+    "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
+    "tbf, no offload": lambda: plan(offload="off", rate=Rate(100_000_000, "tbf")),
+    "htb, full offload": lambda: plan(offload="full", rate=Rate(1_000_000_000, "htb")),
+}
+
+
+def run(text: str) -> None:
+    done = subprocess.run(
+        ["sh"],
+        input=text,
+        env=os.environ | {"FILES": str(FILES)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def found(made: Plan) -> list[str]:
+    with kernel() as machine:
+        for ns in sorted(os.listdir(NAMES)):
+            machine.adopt(ns, NAMES / ns)
+        observed = machine.observe([entry.resource for entry in made])
+    return [str(finding) for finding in deviations(made, observed)]
+
+
+@pytest.mark.parametrize("name", PLANS)
+def test_script_builds_the_plan(name: str) -> None:
+    made = PLANS[name]()
+
+    def body() -> None:
+        run(script(made))
+        assert found(made) == []
+
+    in_a_world(body)
+
+
+def test_a_line_left_out_is_noticed() -> None:
+    made = plan(pods=2)
+    lines = script(made).splitlines(keepends=True)
+    left_out = next(i for i, text in enumerate(lines) if " fdb append " in text)
+
+    def body() -> None:
+        run("".join(lines[:left_out] + lines[left_out + 1 :]))
+        (finding,) = found(made)
+        assert finding.startswith("missing: n1 fdb flannel.1")
+
+    in_a_world(body)

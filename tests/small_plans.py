@@ -1,0 +1,51 @@
+"""Plans of small clusters, compiled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from small_specs import small_spec
+
+from emulator.compile import compile_spec
+from emulator.plan import Plan
+from emulator.spec.resolved import Links, Offload, Rate, ResolvedSpec
+
+FLANNEL: dict[str, bool | int] = {
+    "directRouting": False,
+    "enableNFTables": False,
+    "ipMasq": True,
+    "port": 8472,
+    "vni": 1,
+}
+
+
+def spec(
+    plugin: str = "flannel",
+    backend: str = "vxlan",
+    *,
+    nodes: int | tuple[str, ...] = 2,
+    pods: int = 1,
+    mtu: int = 1500,
+    offload: Offload = "wire",
+    rate: Rate | None = None,
+    **more: Any,
+) -> ResolvedSpec:
+    """A cluster with one outside host; all nodes in one rack unless their racks are named."""
+    placed = ("rack-a",) * nodes if isinstance(nodes, int) else nodes
+    racks = len(set(placed) | {"rack-a"})
+    options = {**FLANNEL, **more} if plugin == "flannel" else more
+    found = small_spec(
+        plugin,
+        backend if plugin == "flannel" else "",
+        nodes=placed,
+        pods_per_node=pods,
+        segments=racks,
+        routers=[tuple(f"rack-{letter}" for letter in "abcdef"[:racks])],
+        **options,
+    )
+    return found._replace(links=Links(mtu, offload, rate))
+
+
+def plan(*args: Any, **more: Any) -> Plan:
+    """The plan of :func:`spec`."""
+    return compile_spec(spec(*args, **more))
