@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from emulator import faults as fault_names
 from emulator.compile import compile_spec
@@ -40,10 +40,23 @@ Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
+class Home(Protocol):
+    """What a place needs of the lab that it is in."""
+
+    @property
+    def world(self) -> World:
+        """The running lab."""
+        ...
+
+    def address(self, name: str) -> str:
+        """The address of a place by its name."""
+        ...
+
+
 class Place:
     """A pod, node, router, switch or outside host of a running cluster: run programs there."""
 
-    def __init__(self, cluster: Cluster, name: str, ns: str, ip: str) -> None:
+    def __init__(self, cluster: Home, name: str, ns: str, ip: str) -> None:
         self._cluster = cluster
         self.name = name
         self.ns = ns
@@ -338,4 +351,4 @@ def running() -> list[tuple[World, Facts | PodwireError]]:
     return out
 
 
-__all__ = ["Cluster", "Place", "running"]
+__all__ = ["Cluster", "Home", "Place", "running"]
