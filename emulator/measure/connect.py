@@ -25,8 +25,11 @@ METRICS = (
 )
 FIRST_PORT = 12865
 MARGIN_S = 5.0
-# -P: the program's folder must not become a place to import from.
-PROGRAM = (sys.executable, "-P", str(Path(crr.__file__).resolve()))
+# By its text and with the interpreter itself: a checkout or a virtual environment below /tmp
+# is not seen inside a lab, whose /tmp is its own. -I: nothing is imported from either.
+PROGRAM = (
+    str(Path(sys.executable).resolve()), "-I", "-c", Path(crr.__file__).read_text(),
+)  # fmt: skip
 
 
 class Transactions(NamedTuple):

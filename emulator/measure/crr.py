@@ -3,7 +3,7 @@
     python crr.py server --bind IP --port N --limit-s S [--request-b N] [--response-b N]
     python crr.py client --to IP --port N --seconds S --count N [--request-b N] [--response-b N]
 
-Standard library only, and it imports nothing of the project, so that it runs by its path in
+Standard library only, and it imports nothing of the project, so that its text runs in
 any place. The server answers one connection after the other and ends by itself after its limit.
 The client stops at the time or at the count, whichever is first, and prints one JSON object with
 the raw times in microseconds. It closes with linger 0 (a reset): no TIME_WAIT remains, and the

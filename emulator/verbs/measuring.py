@@ -1,0 +1,176 @@
+"""Verbs that run experiments and draw what is stored: run, plot.
+
+The experiments stand right of this package, so they are found by name when a verb runs; see
+``experiments/__init__.py`` for what a folder there must offer.  ``plot`` loads nothing of a live
+lab: figures are drawn anywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import emulator
+from emulator.errors import PodwireError, Problem, SpecError
+from emulator.harness import fingerprint as fingerprints
+from emulator.harness import store
+from emulator.harness.lock import measuring
+from emulator.harness.settings import Settings, parse_precision
+from emulator.report import summary as summaries
+from emulator.report import table
+from emulator.verbs.output import as_json
+
+LOCK = Path("/tmp/podwire-measuring.lock")
+"""One file for all users: a measurement disturbs whoever measures beside it."""
+
+
+def run_(arguments: argparse.Namespace) -> int:
+    """Run an experiment, store it, draw it; 130 when it was interrupted. Without a name: a list."""
+    experiments = import_module("experiments")
+    if arguments.experiment is None:
+        return _list(experiments.TABLE, arguments.output)
+    name: str = arguments.experiment
+    module = experiments.module(name, "experiment")
+    plots = experiments.module(name, "plots")
+    analyse = getattr(plots, "analyse", summaries.summarise)
+    from emulator.harness.run import run
+
+    with measuring(LOCK, f"podwire run {name}", _say):
+        fingerprint = _fingerprint(module)
+        resumed = _stored_settings(arguments, name) if arguments.resume else None
+        settings = resumed or _wished(module.settings(arguments.quick), arguments)
+        outcome = run(
+            module.experiment(settings), settings, Path(arguments.results),
+            fingerprint=fingerprint, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
+        )  # fmt: skip
+    stored = store.read(outcome.folder)
+    figures = plots.draw(stored, outcome.summary, outcome.folder / "figures")
+    if arguments.output == "json":
+        print(
+            as_json(
+                {"folder": str(outcome.folder), "status": outcome.status, "why": outcome.why,
+                 "measuring_share": stored.manifest["measuring_share"], **outcome.summary,
+                 "figures": [str(path) for path in figures]}
+            )
+        )  # fmt: skip
+    else:
+        _print(stored, outcome.summary, figures, getattr(plots, "report", None))
+    return 130 if outcome.status == "interrupted" else 0
+
+
+def plot_(arguments: argparse.Namespace) -> int:
+    """Draw the figures of stored runs anew, into their folders."""
+    experiments = import_module("experiments")
+    folders = [Path(one) for one in arguments.runs] or _all_latest(Path(arguments.results))
+    if not folders:
+        raise PodwireError(
+            Problem(arguments.results, "no stored run", "one to draw",
+                    "podwire run overlay-vs-routed --quick makes one")
+        )  # fmt: skip
+    for folder in folders:
+        run = store.read(folder)
+        plots = experiments.module(run.manifest["experiment"], "plots")
+        summary = getattr(plots, "analyse", summaries.summarise)(run)
+        for path in plots.draw(run, summary, folder / "figures", pgf=arguments.pgf):
+            print(path)
+    return 0
+
+
+def _list(experiments: Mapping[str, str], output: str) -> int:
+    module = import_module("experiments").module
+    questions = {name: module(name, "experiment").QUESTION for name in experiments}
+    if output == "json":
+        print(as_json(questions))
+    else:
+        width = max(map(len, questions))
+        for name, question in questions.items():
+            print(f"{name:<{width}}  {question}")
+        print("\nrun one: podwire run NAME [--quick]")
+    return 0
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _fingerprint(module: Any) -> dict[str, Any]:
+    """The machine's, with the digest of the experiments' own modules beside the emulator's."""
+    from emulator.substrate.versions import tool_versions
+
+    source = Path(emulator.__file__).parent
+    taken = fingerprints.take(tool_versions(module.TOOLS), source=source)
+    experiments = Path(import_module("experiments").__file__ or "").parent
+    return {**taken, "experiments_source": fingerprints.digest(experiments)}
+
+
+def _wished(settings: Settings, arguments: argparse.Namespace) -> Settings:
+    """The experiment's own settings, with what the command line says otherwise."""
+    wishes: dict[str, Any] = {}
+    if arguments.blocks is not None:
+        wishes["blocks"] = arguments.blocks
+        wishes["most_blocks"] = max(arguments.blocks, settings.most_blocks)
+    if arguments.precision is not None:
+        wishes["precision"] = parse_precision(arguments.precision)
+    if arguments.seconds is not None:
+        wishes["budget_s"] = arguments.seconds
+    if arguments.seed is not None:
+        wishes["seed"] = arguments.seed
+    return replace(settings, **wishes)
+
+
+def _stored_settings(arguments: argparse.Namespace, name: str) -> Settings | None:
+    """Those of the run to be resumed, whole: half a run under other ones would be no run."""
+    folder = store.unfinished(Path(arguments.results), name)
+    if folder is None:
+        return None  # the loop says what is missing
+    stored = store.read(folder).manifest["settings"]
+    given = {one: getattr(arguments, one) for one in ("blocks", "precision", "seconds", "seed")}
+    other = [f"--{one}" for one, value in given.items() if value is not None]
+    if arguments.quick and not stored["options"].get("quick"):
+        other.append("--quick")
+    if other:
+        raise SpecError(
+            Problem("--resume", f"also {', '.join(other)}", f"the settings of {folder} alone",
+                    "resume without, or start a new run without --resume")
+        )  # fmt: skip
+    return Settings(**stored)
+
+
+def _all_latest(results: Path) -> list[Path]:
+    """The latest run of each experiment, and every run that is kept in ``reference``."""
+    found = []
+    for name in import_module("experiments").TABLE:
+        link = results / name / "latest"
+        if link.is_dir():
+            found.append(link.resolve())
+        found += store.runs(results / "reference", name)
+    return found
+
+
+def _print(
+    run: store.StoredRun, summary: Mapping[str, Any], figures: list[Path], report: Any
+) -> None:
+    measured = run.manifest["measuring_share"] or 0.0
+    wall_s = sum(session["wall_s"] for session in run.manifest["sessions"])
+    declared = {metric["name"] for metric in run.manifest["metrics"]}
+    cells = [cell for cell in summary["cells"] if cell["metric"] in declared]
+    if cells:
+        print(table.text(table.values({"cells": cells})))
+    if summary["comparisons"]:
+        print(table.text(table.ratios(summary)))
+    if report is not None:
+        print(report(summary))
+    floors = ", ".join(f"{metric} {floor:.1%}" for metric, floor in summary["noise_floor"].items())
+    print(f"noise floor: {floors or 'none (no A/A pair was measured)'}")
+    for note in summary["notes"]:
+        if not note.endswith("not an interval"):  # the table says so
+            print(f"note: {note}")
+    print(f"{wall_s:.0f} s, of which {measured:.0%} measuring. Results: {run.folder}")
+    for path in figures:
+        if path.suffix == ".png":
+            print(f"figure: {path} (also .pdf, caption in .txt, numbers in .csv)")

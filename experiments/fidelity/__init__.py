@@ -1,0 +1,1 @@
+"""Does a network built by Podwire behave as the same network built by hand?"""

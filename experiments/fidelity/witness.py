@@ -1,0 +1,82 @@
+"""What ``ip``, ``ethtool``, ``nft`` and /proc say of a lab, in a form that two builders share.
+
+Addresses of hardware and names of veth ends other than eth0 are anyone's choice and left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from difflib import unified_diff
+
+from emulator.cluster import Place
+from emulator.errors import PodwireError, Problem
+
+_FEATURES = ("tcp-segmentation-offload", "generic-segmentation-offload",
+             "generic-receive-offload", "tx-checksumming")  # fmt: skip
+_SYSCTLS = ("ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv4/conf/eth0/rp_filter")
+_ENDS_ONLY = "ipv4/tcp_congestion_control"
+
+
+class Witness:
+    """Keeps the state of the first lab of each network and compares every later one with it."""
+
+    def __init__(self) -> None:
+        self._first: dict[str, tuple[str, ...]] = {}
+
+    def differences(self, network: str, places: Mapping[str, Place]) -> list[str]:
+        """Lines that a lab has more (+) or less (-) than the first one of its network."""
+        now = state(places)
+        first = self._first.setdefault(network, now)
+        changed = unified_diff(first, now, "first", "now", n=0, lineterm="")
+        return [line for line in changed if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+
+
+def state(places: Mapping[str, Place]) -> tuple[str, ...]:
+    """Interfaces, offloads, addresses, routes, rules and sysctls of all places, sorted."""
+    return tuple(sorted(line for name, place in places.items() for line in _of(name, place)))
+
+
+def _of(name: str, place: Place) -> Iterator[str]:
+    shown: dict[str, str] = {}
+    for link in json.loads(_run(place, "ip", "-j", "-d", "addr", "show")):
+        kind = link.get("linkinfo", {}).get("info_kind", link["link_type"])
+        device = link["ifname"]
+        shown[device] = "veth" if kind == "veth" and device != "eth0" else device
+        port = link.get("linkinfo", {}).get("info_slave_data", {})
+        hairpin = port.get("hairpin", "no port")
+        text = f"{name} {kind} {shown[device]} mtu {link['mtu']} up {'UP' in link['flags']}"
+        yield f"{text} hairpin {hairpin} {_offloads(place, device)}"
+        for one in link["addr_info"]:
+            if one["family"] == "inet":
+                yield f"{name} address {one['local']}/{one['prefixlen']} {shown[device]}"
+    for route in json.loads(_run(place, "ip", "-j", "route", "show")):
+        via = route.get("gateway", "-")
+        yield f"{name} route {route['dst']} via {via} {shown.get(route['dev'], route['dev'])}"
+    for line in _run(place, "nft", "list", "ruleset").splitlines():
+        if line.strip():
+            yield f"{name} rules {line.strip()}"
+    paths = [f"/proc/sys/net/{one}" for one in _SYSCTLS if "eth0" in shown or "eth0" not in one]
+    if name.startswith("n"):
+        paths.append(f"/proc/sys/net/{_ENDS_ONLY}")
+    for path, value in zip(paths, _run(place, "cat", *paths).splitlines(), strict=True):
+        # a pod or switch forwards nothing, whatever its sysctl says
+        if path.endswith("ip_forward") and name not in ("n1", "n2"):
+            continue
+        yield f"{name} {path} = {value}"
+
+
+def _offloads(place: Place, device: str) -> str:
+    text = _run(place, "ethtool", "-k", device)
+    pairs = (line.strip().partition(": ") for line in text.splitlines())
+    have = {key: value.split()[0] for key, _, value in pairs if value}
+    return " ".join(f"{feature} {have.get(feature, 'absent')}" for feature in _FEATURES)
+
+
+def _run(place: Place, *argv: str) -> str:
+    ended = place.run(argv, timeout_s=10.0, env={"LC_ALL": "C"})
+    if ended.returncode:
+        raise PodwireError(
+            Problem(f"{place.name}: {' '.join(argv)}", ended.stderr.decode().strip(), "an answer")
+        )
+    return ended.stdout.decode()
