@@ -83,7 +83,7 @@ packages:
 	@if ! $(find_python) >/dev/null; then
 		$(install)
 	fi
-	python=$$($(find_python)) || {
+	python=$$( $(find_python) ) || {
 		echo "podwire: no Python 3.11 or newer with 'venv' among /usr/bin/python3, python3, python3.12" >&2
 		echo "    hint: Debian 12 and Ubuntu 24.04 have one: apt-get install python3-venv" >&2
 		exit 1
