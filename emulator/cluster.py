@@ -6,29 +6,30 @@
         print(c.pod("n1-p1").ping("n2-p1").rtt_p50_us)
         assert c.verify().good
 
-A cluster made by ``with`` lives as long as the block. ``up(keep=True)`` leaves it running
-for other programs, which find it by :meth:`Cluster.attach`.
+A cluster made by ``with`` lives as long as the block, and at most as long as the process.
+``up(keep=True)`` leaves it running for other programs, which find it by
+:meth:`Cluster.attach`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
-from emulator import faults as fault_names
 from emulator.compile import compile_spec
+from emulator.doctor import require
 from emulator.errors import LabGone, PodwireError, Problem, SpecError
-from emulator.faults import Fault
 from emulator.ipam import Addressing, allocate
-from emulator.measure import ping, tool
+from emulator.measure import capture, ping, tool
 from emulator.measure.ping import Pings
 from emulator.place import Completed
 from emulator.plan import Plan
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
-from emulator.substrate import control, lab, process, runtime, stack
+from emulator.substrate import control, inside, lab, process, runtime, stack
 from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
@@ -91,13 +92,46 @@ class Place:
         child = process.spawn(self._cluster.world, self.ns, argv, capture=False)
         return child.wait_interactive(seconds)
 
+    def capture(
+        self,
+        interface: str,
+        file: IO[bytes] | None = None,
+        *,
+        count: int | None = None,
+        seconds: float | None = None,
+        words: Sequence[str] = (),
+    ) -> int:
+        """tcpdump at an interface until ``count`` packets, ``seconds`` or Ctrl-C; its code.
+
+        Into ``file`` as a pcap, or as text on this process's terminal. ``words``: a filter.
+        """
+        argv = capture.argv(interface, count=count, binary=file is not None, words=words)
+        child = process.spawn(
+            self._cluster.world, self.ns, argv, capture=file is not None, setgroups=False
+        )
+        if file is None:
+            return child.wait_interactive(seconds)
+        try:
+            done = child.stream(file, seconds)
+        finally:
+            child.kill()
+        if done.returncode:
+            raise PodwireError(
+                Problem(
+                    f"{self.name}:{interface}",
+                    done.stderr.decode(errors="replace").strip() or f"code {done.returncode}",
+                    "tcpdump to capture",
+                )
+            )
+        return 0
+
     def read_file(self, path: str) -> bytes:
         """A file as this place sees it. PodwireError."""
-        return process.inside(self._cluster.world, lambda: process.read_file(self.ns, path))
+        return inside.inside(self._cluster.world, lambda: inside.read_file(self.ns, path))
 
     def write_file(self, path: str, data: bytes) -> None:
         """Write a file of this place's own (below /run, /tmp, /var). PodwireError."""
-        process.inside(self._cluster.world, lambda: process.write_file(self.ns, path, data))
+        inside.inside(self._cluster.world, lambda: inside.write_file(self.ns, path, data))
 
     def listening(self, protocol: str, port: int) -> bool:
         """Whether a ``tcp`` or ``udp`` socket of this namespace listens on the port."""
@@ -112,7 +146,7 @@ class Place:
         return stack.snmp(self._proc_net)
 
     def _proc_net(self, name: str) -> str:
-        return process.proc_net(self._cluster.world, self.ns, name)
+        return inside.proc_net(self._cluster.world, self.ns, name)
 
     def ping(self, target: str | Place, count: int = 3, interval_s: float = 0.2) -> Pings:
         """Echo requests to another place (by name) or an address; round trips in microseconds."""
@@ -127,13 +161,23 @@ class Cluster:
 
     def __init__(self, spec: ResolvedSpec, name: str | None = None) -> None:
         """SpecError, PodwireError: what compiling finds."""
-        self.spec = spec
+        self._become(spec)
         self.name = name or spec.name
-        self.addressing: Addressing = allocate(spec)
-        self.plan: Plan = compile_spec(spec, self.addressing)
         self.timings: dict[str, float] = {}
+        self.warnings: Sequence[Problem] = ()
         self._world: World | None = None
         self._own = False
+        self.plan  # noqa: B018 - compiled now, for its errors
+
+    def _become(self, spec: ResolvedSpec) -> None:
+        self.spec = spec
+        self.addressing: Addressing = allocate(spec)
+        self.__dict__.pop("plan", None)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The desired state of the kernel, without faults."""
+        return compile_spec(self.spec, self.addressing)
 
     @classmethod
     def from_file(
@@ -152,11 +196,10 @@ class Cluster:
         world = runtime.find(name)
         facts: Facts = control.ask(world, "facts")
         cluster = cls.__new__(cls)
-        cluster.spec = facts.spec
+        cluster._become(facts.spec)
         cluster.name = world.name
-        cluster.addressing = allocate(facts.spec)
-        cluster.plan = compile_spec(facts.spec, cluster.addressing)
         cluster.timings = facts.timings
+        cluster.warnings = ()
         cluster._world = world
         cluster._own = False
         return cluster
@@ -173,7 +216,18 @@ class Cluster:
         return self._world
 
     def up(self, *, keep: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
-        """Bring it up and wait until it is ready. With ``keep`` it outlives this process."""
+        """Bring it up and wait until it is ready. With ``keep`` it outlives this process.
+
+        Unsupported when this machine cannot carry it; what it will carry with pain is in
+        ``warnings``. SpecError when a lab of its name runs.
+        """
+        if self._world is not None and self._world.alive():
+            raise PodwireError(
+                Problem(
+                    f"cluster {self.name}", "up already", "a cluster that is down", "call down()"
+                )
+            )
+        self.warnings = require(self.spec)
         supervisor = Supervisor(self.spec, self.plan)
         self._world, facts = lab.start(self.name, supervisor.run, keep=keep, progress=progress)
         self.timings = facts["timings"]
@@ -272,36 +326,31 @@ class Cluster:
         return report
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
-        """Turn the running cluster into another; returns what was done, line by line."""
+        """Turn the running cluster into another; returns what was done, line by line.
+
+        Faults stand where there still is something of their name. When it fails, the lab
+        is brought back to what it was: PodwireError says so.
+        """
+        compiled = compile_spec(spec)
+        self.warnings = require(spec)
         done: list[str] = control.ask(self.world, "apply", spec)
-        self.spec = spec
-        self.addressing = allocate(spec)
-        self.plan = compile_spec(spec, self.addressing)
+        self._become(spec)
+        self.__dict__["plan"] = compiled
         return done
 
+    def preview(self, spec: ResolvedSpec) -> list[str]:
+        """What ``apply`` would do, line by line; nothing is done."""
+        steps: list[str] = control.ask(self.world, "preview", spec)
+        return steps
+
     def fail(self, kind: str, target: str) -> list[str]:
-        """Break ``link n1``, ``interface n1:flannel.1`` or ``node n1``."""
-        new = fault_names.fault(self.spec, kind, target)
-        return self._set_faults([*(f for f in self.facts().faults if f != new), new])
+        """Break ``link n1``, ``interface n1:flannel.1`` or ``node n1``; what was done."""
+        done: list[str] = control.ask(self.world, "fail", kind, target)
+        return done
 
     def heal(self, kind: str | None = None, target: str | None = None) -> list[str]:
-        """Mend one fault, or all."""
-        if kind is None or target is None:
-            return self._set_faults([])
-        old = fault_names.fault(self.spec, kind, target)
-        standing = self.facts().faults
-        if old not in standing:
-            raise SpecError(
-                Problem(
-                    f"heal {old}",
-                    "no such fault",
-                    "one of: " + (", ".join(map(str, standing)) or "none stands"),
-                )
-            )
-        return self._set_faults([f for f in standing if f != old])
-
-    def _set_faults(self, faults: Sequence[Fault]) -> list[str]:
-        done: list[str] = control.ask(self.world, "faults", tuple(faults))
+        """Mend one fault, or all; what was done."""
+        done: list[str] = control.ask(self.world, "heal", kind, target)
         return done
 
     def observed(self) -> str:
@@ -326,7 +375,7 @@ class Cluster:
             finally:
                 net.stop()
 
-        return process.inside(self.world, child)
+        return inside.inside(self.world, child)
 
     def mininet_cli(self) -> int:
         """Mininet's own command line on this terminal; returns its exit code."""
@@ -337,7 +386,7 @@ class Cluster:
 
             interactive(view(stations(self.spec), cables(self.spec, self.plan)))
 
-        return process.foreground(self.world, child)
+        return inside.foreground(self.world, child)
 
 
 def running() -> list[tuple[World, Facts | PodwireError]]:

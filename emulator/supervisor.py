@@ -12,18 +12,20 @@ import os
 import selectors
 import signal
 import socket
-import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
+from emulator import faults as fault_names
 from emulator import ipam
 from emulator.compile import compile_spec
 from emulator.degrade import degraded
-from emulator.errors import PodwireError, Problem
+from emulator.errors import PodwireError, Problem, SpecError
 from emulator.faults import Fault
-from emulator.plan import Op, Plan, deviations, diff
-from emulator.plan.resources import Process
+from emulator.plan import Op, Plan, State, diff
+from emulator.plan.converge import converge
+from emulator.plan.resources import Process, Resource
 from emulator.plan.text import line
 from emulator.spec.resolved import ResolvedSpec
 from emulator.stations import cables, stations
@@ -33,6 +35,8 @@ from emulator.substrate.lab import Start
 from emulator.substrate.mininet import view
 from emulator.substrate.sandbox import FILES, NAMES, PROCFS
 from emulator.verify import Report, verify
+
+_CLIENT_S = 10.0
 
 
 class Facts(NamedTuple):
@@ -62,7 +66,7 @@ class Supervisor:
         entered = time.perf_counter()
         self.kernel = Kernel(NAMES, FILES)
         self.kernel.fresh_procfs_at(PROCFS)
-        self.keeper = keeper.Keeper(self.kernel.enter)
+        self.keeper = keeper.Keeper(self.kernel.enter, start.open_files)
         self.kernel.apply(diff(self.plan, {}), start.progress)
         applied = time.perf_counter()
         self.mininet = view(stations(self.spec), cables(self.spec, self.plan))
@@ -101,61 +105,74 @@ class Supervisor:
                         with contextlib.suppress(BlockingIOError):
                             woken.recv(4096)
                     else:
-                        link, _ = listener.accept()
-                        with link:
-                            self._answer(link)
+                        self._answer(listener)
 
     def _reap(self) -> None:
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                gone = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if not pid:
+            if gone is None:
                 return
-            self.keeper.ended(pid, status)
+            self.keeper.ending(gone.si_pid)
+            self.keeper.ended(*os.waitpid(gone.si_pid, 0))
 
-    def _answer(self, link: socket.socket) -> None:
-        link.settimeout(10.0)
+    def _answer(self, listener: socket.socket) -> None:
+        """One request. Whatever goes wrong with it is for the one who asked."""
         try:
-            if not control.same_user(link):
-                return
-            verb, arguments = control.receive(link)
-            link.settimeout(None)
-            readers: dict[str, Callable[..., Any]] = {
-                "verify": self.verify,
-                "plan": lambda: self._current().text(),
-                "observed": self.observed,
-            }
-            writers: dict[str, Callable[..., Any]] = {
-                "facts": self.facts,
-                "apply": self.apply,
-                "faults": self.set_faults,
-                "restart": self.restart,
-            }
-            if verb == "down":
-                control.send(link, ("result", None))
-                os._exit(0)
-            if verb in readers:
-                if os.fork() == 0:
-                    self._in_child(link, readers[verb], arguments)
-            elif verb in writers:
-                _reply(link, writers[verb], arguments)
-            else:
-                control.send(link, ("error", PodwireError(f"unknown request {verb!r}")))
+            link, _ = listener.accept()
+            with link:
+                self._attend(link)
         except (OSError, EOFError) as error:
-            print(f"control: {error}", file=sys.stderr, flush=True)
+            print(f"control: {error}", flush=True)
+
+    def _attend(self, link: socket.socket) -> None:
+        readers: dict[str, Callable[..., Any]] = {
+            "facts": self.facts,
+            "verify": lambda probes: self.verify(probes, _teller(link)),
+            "plan": lambda: self._current().text(),
+            "observed": self.observed,
+            "preview": self.preview,
+        }
+        writers: dict[str, Callable[..., Any]] = {
+            "apply": self.apply,
+            "fail": self.fail,
+            "heal": self.heal,
+            "restart": self.restart,
+        }
+        # who does not send, or does not read, must not keep everybody else waiting
+        link.settimeout(_CLIENT_S)
+        if not control.same_user(link):
+            return
+        verb, arguments = control.receive(link)
+        if verb == "down":
+            control.send(link, ("result", None))
+            os._exit(0)
+        if verb in readers:
+            self._in_child(link, readers[verb], arguments)
+        elif verb in writers:
+            _reply(link, writers[verb], arguments)
+        else:
+            control.send(link, ("error", PodwireError(f"unknown request {verb!r}")))
 
     def _in_child(
         self, link: socket.socket, action: Callable[..., Any], arguments: Sequence[Any]
     ) -> None:
-        signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self.kernel.after_fork()
         try:
-            _reply(
-                link, action, (*arguments, _teller(link)) if action == self.verify else arguments
-            )
+            child = os.fork()
+        except OSError as error:
+            failed = Problem("a helper process", error.strerror or "", "a fork of the supervisor")
+            control.send(link, ("error", PodwireError(failed)))
+            return
+        if child:
+            return
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            link.settimeout(None)
+            self.kernel.after_fork()
+            _reply(link, action, arguments)
         finally:
             os._exit(0)
 
@@ -192,23 +209,46 @@ class Supervisor:
             found.add([resource], "observed")
         return found.text()
 
+    def preview(self, spec: ResolvedSpec) -> list[str]:
+        """The operations that ``apply`` would begin with."""
+        plan = degraded(compile_spec(spec), [f for f in self.faults if _exists(spec, f)])
+        machine = _Machine(self.kernel, self.keeper)
+        known = [entry.resource for entry in (*self._current(), *plan)]
+        return [str(op) for op in diff(plan, machine.observe(known), self._current())]
+
     def apply(self, spec: ResolvedSpec) -> list[str]:
-        """Change the lab into another cluster; returns the operations as text."""
+        """Change the lab into another cluster; returns the operations as text.
+
+        Faults stand as long as there is something of their name. PodwireError when the
+        kernel refuses; the lab is then brought back to what it was.
+        """
         plan = compile_spec(spec)
-        before = self._current()
-        known = [*before, *plan]
-        ops = self._converge(plan, before, [e.resource for e in known])
-        self.spec, self.plan, self.faults = spec, plan, ()
+        faults = tuple(fault for fault in self.faults if _exists(spec, fault))
+        ops = self._change(degraded(plan, faults))
+        ops += [f"- fault: {fault}: gone" for fault in self.faults if fault not in faults]
+        self.spec, self.plan, self.faults = spec, plan, faults
         self.addressing = ipam.allocate(spec)
         self.mininet.stop()
         self.mininet = view(stations(spec), cables(spec, plan))
         return ops
 
-    def set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
-        """Lay these faults, and no others, over the cluster."""
-        before = self._current()
-        after = degraded(self.plan, faults)
-        ops = self._converge(after, before, [e.resource for e in [*before, *after]])
+    def fail(self, kind: str, target: str) -> list[str]:
+        """Lay one more fault over the cluster. SpecError when nothing has that name."""
+        new = fault_names.fault(self.spec, kind, target)
+        return self._set_faults((*(f for f in self.faults if f != new), new))
+
+    def heal(self, kind: str | None, target: str | None) -> list[str]:
+        """Take one fault away, or all. SpecError when there is no such fault."""
+        if kind is None:
+            return self._set_faults(())
+        old = fault_names.fault(self.spec, kind, target or "")
+        if old not in self.faults:
+            standing = ", ".join(map(str, self.faults)) or "none stands"
+            raise SpecError(Problem(f"heal {old}", "no such fault", f"one of: {standing}"))
+        return self._set_faults(tuple(f for f in self.faults if f != old))
+
+    def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
+        ops = self._change(degraded(self.plan, faults))
         self.faults = faults
         return ops
 
@@ -225,45 +265,55 @@ class Supervisor:
     def _current(self) -> Plan:
         return degraded(self.plan, self.faults) if self.faults else self.plan
 
-    def _converge(self, desired: Plan, owned: Plan, known: Iterable[Any]) -> list[str]:
-        """Observe, compare, apply, until nothing is left to do."""
-        asked = list(known)
-        done: list[str] = []
-        for _ in range(3):
-            observed = dict(self.kernel.observe(asked))
-            for entry in owned:
-                if type(entry.resource) is Process:
-                    observed[entry.resource.key] = entry.resource
-            ops = [op for op in diff(desired, observed, owned) if not self._absent(op)]
-            if not ops:
-                return done
-            done += [str(op) for op in ops]
-            self._carry_out(ops)
-            owned = desired
-        left = [
-            str(op)
-            for op in diff(desired, self.kernel.observe(asked), desired)
-            if op.resource.kind != "process" and not self._absent(op)
-        ]
-        if left:
+    def _change(self, desired: Plan) -> list[str]:
+        """Converge, or go back to what was. PodwireError says which of both it came to."""
+        before = self._current()
+        try:
+            return self._converge(desired, before)
+        except (PodwireError, OSError) as error:
+            try:
+                self._converge(before, desired)
+            except (PodwireError, OSError) as again:
+                raise PodwireError(
+                    *getattr(error, "problems", (str(error),)),
+                    Problem(
+                        "going back to what was",
+                        str(again),
+                        "the lab as before",
+                        "podwire verify says how it stands; podwire down and up make it new",
+                    ),
+                ) from error
             raise PodwireError(
-                Problem("apply", "still to do after three rounds: " + "; ".join(left), "nothing")
-            )
-        return done
+                *getattr(error, "problems", (str(error),)), "the lab is as it was before"
+            ) from error
 
-    @staticmethod
-    def _absent(op: Op) -> bool:
-        """A sysctl that the kernel may lack, and lacks: nothing to set."""
-        return op.action == "create" and getattr(op.resource, "if_present", False)
+    def _converge(self, desired: Plan, owned: Plan) -> list[str]:
+        machine = _Machine(self.kernel, self.keeper)
+        return [str(op) for op in converge(machine, desired, owned, processes=True)]
 
-    def _carry_out(self, ops: list[Op]) -> None:
+
+class _Machine:
+    """Kernel and processes together."""
+
+    def __init__(self, kernel: Kernel, kept: keeper.Keeper) -> None:
+        self._kernel = kernel
+        self._keeper = kept
+
+    def observe(self, known: Iterable[Resource]) -> State:
+        """What the kernel holds, and the processes that are kept."""
+        found = dict(self._kernel.observe(known))
+        found.update({wanted.key: wanted for wanted in self._keeper.wanted()})
+        return found
+
+    def apply(self, ops: Sequence[Op]) -> None:
+        """Processes end before their namespaces do, and start when all is there."""
         for op in ops:
             if type(op.resource) is Process and op.action == "delete":
-                self.keeper.stop(op.resource)
-        self.kernel.apply(ops)
+                self._keeper.stop(op.resource)
+        self._kernel.apply(ops)
         for op in ops:
             if type(op.resource) is Process and op.action == "create":
-                self.keeper.start(op.resource)
+                self._keeper.start(op.resource)
 
 
 def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
@@ -274,16 +324,21 @@ def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
     return tell
 
 
+def _exists(spec: ResolvedSpec, fault: Fault) -> bool:
+    try:
+        return fault_names.fault(spec, fault.kind, fault.target) == fault
+    except SpecError:
+        return False
+
+
 def _reply(link: socket.socket, action: Callable[..., Any], arguments: Sequence[Any]) -> None:
     try:
         answer: tuple[str, Any] = ("result", action(*arguments))
     except PodwireError as error:
         answer = ("error", error)
     except Exception:  # a fault of ours: the caller sees it, the lab lives on
-        import traceback
-
         answer = ("error", PodwireError(f"supervisor: {traceback.format_exc()}"))
     control.send(link, answer)
 
 
-__all__ = ["Facts", "Supervisor", "deviations"]
+__all__ = ["Facts", "Supervisor"]

@@ -35,13 +35,40 @@ class Reply(NamedTuple):
 
 
 class Pings(NamedTuple):
-    """What one run of ping saw. ``trouble`` holds the lines of ICMP and local errors."""
+    """What one run of ping saw. ``trouble`` holds the lines of ICMP and local errors.
+
+    The times of its replies in microseconds are None when there was no reply with one.
+    """
 
     transmitted: int
     received: int
     replies: tuple[Reply, ...]
     duplicates: int
     trouble: tuple[str, ...]
+
+    @property
+    def loss_ratio(self) -> float:
+        """The part of the requests without a reply, 0 to 1."""
+        return 1 - self.received / self.transmitted if self.transmitted else 1.0
+
+    @property
+    def rtt_min_us(self) -> float | None:
+        """The shortest round trip."""
+        return self._quantile(0.0)
+
+    @property
+    def rtt_p50_us(self) -> float | None:
+        """The median round trip."""
+        return self._quantile(0.5)
+
+    @property
+    def rtt_max_us(self) -> float | None:
+        """The longest round trip."""
+        return self._quantile(1.0)
+
+    def _quantile(self, level: float) -> float | None:
+        times = sorted(reply.rtt_us for reply in self.replies if reply.rtt_us is not None)
+        return distribution.quantile(times, level) if times else None
 
 
 def argv(

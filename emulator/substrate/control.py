@@ -10,12 +10,15 @@ import os
 import pickle
 import socket
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.substrate.runtime import World
 
+SOCKET = "control.sock"
 _LENGTH = struct.Struct("=Q")
 
 
@@ -41,6 +44,32 @@ def _exactly(link: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
+def listen(folder: Path) -> socket.socket:
+    """The control socket in the directory of a new lab. OSError."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    before = os.umask(0o177)
+    try:
+        with _short(folder) as path:
+            listener.bind(path)
+        listener.listen(16)
+    except OSError:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
+@contextmanager
+def _short(folder: Path) -> Iterator[str]:
+    """A path of the control socket for bind and connect, which take no more than 107 bytes."""
+    fd = os.open(folder, os.O_PATH | os.O_CLOEXEC)
+    try:
+        yield f"/proc/self/fd/{fd}/{SOCKET}"
+    finally:
+        os.close(fd)
+
+
 def same_user(link: socket.socket) -> bool:
     """Whether the other end runs as the same user."""
     raw = link.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
@@ -58,7 +87,10 @@ def ask(
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as link:
         link.settimeout(timeout_s)
         try:
-            link.connect(str(world.socket))
+            with _short(world.folder) as path:
+                link.connect(path)
+            if not same_user(link):
+                raise ConnectionError("another user's socket")
             send(link, (verb, arguments))
             while True:
                 kind, value = receive(link)

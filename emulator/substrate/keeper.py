@@ -1,26 +1,29 @@
 """The processes that a lab keeps running: containers' commands, and later daemons.
 
 A container that ends is started again as its pod's restart policy says: at once the
-first time, then after 10, 20, 40, … seconds up to five minutes, as a kubelet does. How
-often, and with which code it ended, is part of what ``ls`` and ``verify`` report.
+first time, then after 10, 20, 40, … seconds up to five minutes, as a kubelet does; one
+that has run for ten minutes starts over. How often, and with which code it ended, is part
+of what ``ls`` and ``verify`` report. What a container has started ends with it.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import resource
 import signal
-import sys
 import time
+import traceback
 from collections.abc import Callable
 from typing import NamedTuple
 
 from emulator.plan.resources import Process
-from emulator.substrate import libc
-from emulator.substrate.sandbox import FILES, private_files
+from emulator.substrate.sandbox import environment, private_files
 
 _FIRST_PAUSE_S = 10.0
 _LONGEST_PAUSE_S = 300.0
+_STEADY_S = 600.0
+_NO_START = 127
 
 
 class State(NamedTuple):
@@ -41,15 +44,23 @@ class _Kept:
         self.restarts = 0
         self.code: int | None = None
         self.due: float | None = None
+        self.since = 0.0
+        self.pauses = 0
 
 
 class Keeper:
     """Starts, watches and ends processes. One per lab, in its supervisor."""
 
-    def __init__(self, enter: Callable[[str], None]) -> None:
-        """``enter`` puts the calling process into a network namespace of the lab."""
+    def __init__(self, enter: Callable[[str], None], open_files: int) -> None:
+        """``enter`` puts the calling process into a network namespace of the lab;
+        ``open_files`` is the soft limit for the processes."""
         self._enter = enter
+        self._open_files = open_files
         self._kept: dict[tuple[str, str], _Kept] = {}
+
+    def wanted(self) -> list[Process]:
+        """What is kept."""
+        return [kept.wanted for kept in self._kept.values()]
 
     def start(self, wanted: Process) -> None:
         """Start a process and keep it."""
@@ -60,45 +71,63 @@ class Keeper:
         """End a process and keep it no longer."""
         kept = self._kept.pop((wanted.ns, wanted.name), None)
         if kept and kept.pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(kept.pid, signal.SIGKILL)
+            _kill_all(kept.pid)
 
     def _launch(self, kept: _Kept) -> None:
-        wanted = kept.wanted
         kept.due = None
-        pid = os.fork()
+        kept.since = time.monotonic()
+        try:
+            pid = os.fork()
+        except OSError as error:
+            print(f"{kept.wanted.name}: {error}", flush=True)
+            self._over(kept, _NO_START)
+            return
         if pid == 0:
             try:
-                self._enter(wanted.ns)
-                private_files(wanted.ns)
                 os.setsid()
-                _log_to(wanted)
-                for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
-                    signal.signal(number, signal.SIG_DFL)
-                signal.set_wakeup_fd(-1)
-                libc.set_name(wanted.argv[0])
-                os.execvpe(wanted.argv[0], list(wanted.argv), {**os.environ, **dict(wanted.env)})
-            except OSError as error:
-                print(f"{wanted.argv[0]}: {error}", file=sys.stderr, flush=True)
-            os._exit(127)
+                self._become(kept.wanted)
+            except BaseException:  # the child must not go on as a second supervisor
+                traceback.print_exc()
+            os._exit(_NO_START)
         kept.pid = pid
 
-    def ended(self, pid: int, status: int) -> bool:
-        """Told of every child that ended; whether it was one of the kept."""
+    def _become(self, wanted: Process) -> None:
+        self._enter(wanted.ns)
+        private_files(wanted.ns)
+        _log_to(wanted)
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_DFL)
+        signal.set_wakeup_fd(-1)
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (self._open_files, most))
+        try:
+            os.execvpe(wanted.argv[0], list(wanted.argv), environment(dict(wanted.env)))
+        except OSError as error:
+            os.write(2, f"{wanted.argv[0]}: {error.strerror}\n".encode())
+
+    def ending(self, pid: int) -> None:
+        """Told of every child that has ended and is not yet reaped: its id is still its own."""
+        if any(kept.pid == pid for kept in self._kept.values()):
+            _kill_all(pid)
+
+    def ended(self, pid: int, status: int) -> None:
+        """Told of every child that has ended."""
         for kept in self._kept.values():
             if kept.pid == pid:
                 kept.pid = 0
-                kept.code = os.waitstatus_to_exitcode(status)
-                again = kept.wanted.restart == "Always" or (
-                    kept.wanted.restart == "OnFailure" and kept.code != 0
-                )
-                if again:
-                    pause = 0.0
-                    if kept.restarts:
-                        pause = min(_FIRST_PAUSE_S * 2 ** (kept.restarts - 1), _LONGEST_PAUSE_S)
-                    kept.due = time.monotonic() + pause
-                return True
-        return False
+                self._over(kept, os.waitstatus_to_exitcode(status))
+
+    def _over(self, kept: _Kept, code: int) -> None:
+        kept.code = code
+        again = kept.wanted.restart == "Always" or (kept.wanted.restart == "OnFailure" and code)
+        if not again:
+            return
+        now = time.monotonic()
+        if now - kept.since >= _STEADY_S:
+            kept.pauses = 0
+        pause = min(_FIRST_PAUSE_S * 2 ** min(kept.pauses - 1, 10), _LONGEST_PAUSE_S)
+        kept.due = now + (pause if kept.pauses else 0.0)
+        kept.pauses += 1
 
     def due_in(self) -> float | None:
         """Seconds until the next restart is due, or None."""
@@ -127,6 +156,13 @@ class Keeper:
         ]
 
 
+def _kill_all(pid: int) -> None:
+    """Kill a process and what is left of its session's group, which it leads."""
+    for kill in (os.killpg, os.kill):  # just forked, it may not lead a session yet
+        with contextlib.suppress(ProcessLookupError):
+            kill(pid, signal.SIGKILL)
+
+
 def _log_to(wanted: Process) -> None:
     """Both outputs into the namespace's own ``/var/log/containers/<pod>_<container>.log``."""
     folder = "/var/log/containers"
@@ -136,8 +172,3 @@ def _log_to(wanted: Process) -> None:
     os.dup2(fd, 1)
     os.dup2(fd, 2)
     os.close(fd)
-
-
-def log_path(ns: str, name: str) -> str:
-    """Where the supervisor finds a container's output."""
-    return str(FILES / ns / "var/log/containers" / f"{name.replace('/', '_')}.log")

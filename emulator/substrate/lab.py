@@ -1,57 +1,65 @@
 """Starting a lab: a supervisor in namespaces of its own, which dies with everything in it.
 
-The caller forks twice: the first child makes the namespaces, the second is process 1 of
-the new PID namespace and becomes the supervisor. Until the lab is up both are bound to
-the life of the caller; a lab that is to stay lets go of them then.
+Two processes besides the caller. Its child, the *maker*, makes the namespaces; the maker's
+child is process 1 of the new PID namespace and becomes the *supervisor*. The supervisor
+dies with the maker (by the kernel's parent-death signal), the maker with the caller (it
+watches it). A lab that is to stay lets go of its maker when everything is written down;
+whoever is killed before that moment, nothing is left.
 """
 
 from __future__ import annotations
 
+import gc
 import os
-import pickle
-import selectors
+import resource
+import select
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
 from emulator.errors import PodwireError, Problem
-from emulator.substrate import libc, privilege, runtime
+from emulator.substrate import control, libc, privilege, runtime
 from emulator.substrate.runtime import World
-from emulator.substrate.sandbox import FILES, NAMES, PROCFS
+from emulator.substrate.sandbox import private_mounts
 
 Body = Callable[["Start"], None]
 """The supervisor's own work: builds the lab, calls ``ready``, serves until told to end."""
+
+_DEATH_S = 10.0
 
 
 class Start:
     """What the supervisor is given: where it is, and how to tell the caller."""
 
-    def __init__(self, folder: Path, control: socket.socket, report: int, keep: bool) -> None:
+    def __init__(
+        self, folder: Path, listener: socket.socket, report: socket.socket, keep: bool
+    ) -> None:
         self.folder = folder
-        self.control = control
-        self.null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
-        self.log = os.open(
-            folder / "supervisor.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
-        )
+        self.control = listener
         self.began = time.perf_counter()
+        self.open_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         self._report = report
         self._keep = keep
 
     def progress(self, done: int, total: int) -> None:
         """Tell the caller how far building is."""
-        _send(self._report, ("progress", (done, total)))
+        control.send(self._report, ("progress", (done, total)))
 
     def ready(self, facts: dict[str, Any]) -> None:
-        """The lab is up. A lab that is to stay no longer dies with its maker from here on."""
+        """The lab is up. One that is to stay waits here until the caller has written it down."""
+        control.send(self._report, ("ready", facts))
         if self._keep:
-            libc.die_with_parent(0)
-        _send(self._report, ("ready", facts))
-        os.close(self._report)
+            control.receive(self._report)
+            libc.outlive_parent()
+            control.send(self._report, ("kept", None))
+        self._report.close()
 
 
 def start(
@@ -65,87 +73,53 @@ def start(
 
     ``keep``: it outlives this process. PodwireError (of the lab's own, too): nothing is left.
     """
-    folder, lock = runtime.claim(name)
-    control = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
     how = privilege.level()
-    maker = 0
-    up = False
-    try:
-        _bind(control, folder)
+    folder, lock = runtime.claim(name)
+    with ExitStack() as ours, ExitStack() as undo:
+        # while the lock is held no other lab can take the directory
+        ours.callback(os.close, lock)
+        undo.callback(shutil.rmtree, folder, ignore_errors=True)
+        listener = ours.enter_context(control.listen(folder))
+        log = ours.enter_context(_log(folder))
+        me = os.pidfd_open(os.getpid())
+        ours.callback(os.close, me)
+        link, makers_link = (ours.enter_context(end) for end in socket.socketpair())
+        report, supervisors_report = (ours.enter_context(end) for end in socket.socketpair())
         sys.stdout.flush()
         sys.stderr.flush()
-        mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        report_r, report_w = os.pipe()
         maker = os.fork()
         if maker == 0:
-            mine.close()
-            os.close(report_r)
-            _make_world(folder, control, report_w, theirs, how, body, keep)
-        theirs.close()
-        os.close(report_w)
-        pid = _converse(mine, maker, how)
-        facts = _listen(report_r, progress)
-        world = runtime.describe(folder, name, pid, how != "root")
-        # told only now, so that a lab whose maker is killed before this line is gone
-        mine.sendall(b"k" if keep else b"s")
-        mine.close()
-        if keep:
-            os.waitpid(maker, 0)
-        up = True
-        return world, facts
-    finally:
-        control.close()
-        os.close(lock)
-        if not up:
-            if maker:
-                _kill(maker)
-            runtime.forget(World(name, folder, 0, 0, False))
-
-
-def _bind(control: socket.socket, folder: Path) -> None:
-    before = os.umask(0o177)
-    try:
-        control.bind(str(folder / "control.sock"))
-        control.listen(16)
-    except OSError as error:
-        raise PodwireError(
-            Problem(
-                f"{folder}/control.sock",
-                error.strerror or str(error),
-                "a control socket",
-                "set XDG_RUNTIME_DIR to a directory with a short path"
-                if "too long" in str(error)
-                else "",
+            _be_alone(lock, me, log.fileno(), listener, makers_link, supervisors_report)
+            _make_world(
+                Start(folder, listener, supervisors_report, keep), makers_link, me, how, body
             )
-        ) from error
-    finally:
-        os.umask(before)
+        undo.callback(_bury, maker, report)
+        makers_link.close()
+        supervisors_report.close()
+        pid = _converse(link, maker, how)
+        facts = _listen(report, progress)
+        world = World(name, folder, pid, runtime.start_ticks(pid) or 0, how != "root")
+        runtime.describe(world)
+        if keep:
+            _let_go(report, link)
+            os.waitpid(maker, 0)
+        else:
+            world = world._replace(maker=maker)
+        undo.pop_all()
+    return world, facts
 
 
-def _kill(pid: int) -> None:
-    try:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-    except (ProcessLookupError, ChildProcessError):
-        pass
-
-
-def end(world: World, timeout_s: float = 10.0) -> None:
+def end(world: World, timeout_s: float = _DEATH_S) -> None:
     """Kill a lab and wait until nothing of it is left to see; the kernel frees the rest later.
 
     PodwireError when it does not die within the deadline.
     """
-    try:
+    with suppress(ProcessLookupError):
         fd = os.pidfd_open(world.pid)
-    except ProcessLookupError:
-        fd = -1
-    if fd >= 0:
         try:
             if world.alive():
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-            with selectors.DefaultSelector() as selector:
-                selector.register(fd, selectors.EVENT_READ)
-                if not selector.select(timeout_s):
+                if not _ends(fd, timeout_s):
                     raise PodwireError(
                         Problem(
                             f"lab {world.name}",
@@ -154,108 +128,153 @@ def end(world: World, timeout_s: float = 10.0) -> None:
                             "is it stuck in the kernel? see dmesg",
                         )
                     )
-        except ProcessLookupError:
-            pass
         finally:
             os.close(fd)
+    if world.maker:
+        with suppress(ChildProcessError):
+            os.waitpid(world.maker, 0)
     runtime.forget(world)
 
 
 # --- the caller's side ------------------------------------------------------------------
 
 
+def _log(folder: Path) -> Any:
+    try:
+        return open(folder / "supervisor.log", "ab", buffering=0)
+    except OSError as error:
+        raise runtime.unusable(folder, error) from error
+
+
 def _converse(link: socket.socket, maker: int, how: privilege.Level) -> int:
     """Map the ids of the maker's user namespace when it asks; returns the supervisor's pid."""
     while True:
-        word = link.recv(1)
-        if word == b"m":
+        try:
+            word, value = control.receive(link)
+        except EOFError:
+            raise PodwireError(
+                Problem("starting the lab", "its maker died", "a supervisor", "try again")
+            ) from None
+        if word == "map":
             try:
                 privilege.map_ids(maker, how)
             except subprocess.CalledProcessError as error:
-                words = error.stderr.decode().strip()
-                raise privilege.refusal("newuidmap", OSError(1, words)) from error
+                words = error.stderr.decode(errors="replace").strip()
+                raise privilege.refusal(error.cmd[0], OSError(1, words)) from error
             except OSError as error:
                 raise privilege.refusal("mapping ids", error) from error
-            link.sendall(b"m")
-        elif word == b"p":
-            return int.from_bytes(_exactly(link, 4), "little")
-        elif word == b"e":
-            number = int.from_bytes(_exactly(link, 4), "little")
-            step = link.recv(256).decode()
-            raise privilege.refusal(step, OSError(number, os.strerror(number)))
+            control.send(link, "mapped")
+        elif word == "pid":
+            return int(value)
         else:
-            raise PodwireError(
-                Problem("starting the lab", "its maker died", "a supervisor", "try again")
-            )
+            step, number = value
+            raise privilege.refusal(step, OSError(number, os.strerror(number)))
 
 
-def _exactly(link: socket.socket, count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = link.recv(count - len(data))
-        if not more:
-            break
-        data += more
-    return data
+def _listen(report: socket.socket, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
+    while True:
+        try:
+            kind, value = control.receive(report)
+        except (EOFError, ConnectionError):
+            raise _died() from None
+        if kind == "progress":
+            if progress:
+                progress(*value)
+        elif kind == "error":
+            raise value
+        else:
+            facts: dict[str, Any] = value
+            return facts
 
 
-def _listen(fd: int, progress: Callable[[int, int], None] | None) -> dict[str, Any]:
-    with os.fdopen(fd, "rb") as stream:
-        while True:
-            try:
-                kind, value = pickle.load(stream)
-            except EOFError:
-                raise PodwireError(
-                    Problem(
-                        "starting the lab",
-                        "the supervisor died",
-                        "a lab",
-                        "was it killed, or the memory short? see dmesg",
-                    )
-                ) from None
-            if kind == "progress":
-                if progress:
-                    progress(*value)
-            elif kind == "error":
-                raise value
-            else:
-                facts: dict[str, Any] = value
-                return facts
+def _let_go(report: socket.socket, link: socket.socket) -> None:
+    """First the supervisor lets go of its maker, then the maker may end."""
+    try:
+        control.send(report, "keep")
+        control.receive(report)
+        control.send(link, "leave")
+    except (EOFError, ConnectionError):
+        raise _died() from None
 
 
-def _send(fd: int, message: object) -> None:
-    data = pickle.dumps(message)
-    while data:
-        data = data[os.write(fd, data) :]
+def _died() -> PodwireError:
+    return PodwireError(
+        Problem(
+            "starting the lab",
+            "the supervisor died",
+            "a lab",
+            "was it killed, or the memory short? see dmesg",
+        )
+    )
+
+
+def _bury(maker: int, report: socket.socket) -> None:
+    """Kill a maker, and with it the supervisor; wait until both are gone."""
+    with suppress(ProcessLookupError):
+        os.kill(maker, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(maker, 0)
+    # the supervisor has the only other end of this; it closes late in its death
+    report.settimeout(_DEATH_S)
+    with suppress(OSError):
+        while report.recv(1 << 16):
+            pass
+
+
+def _ends(pidfd: int, timeout_s: float) -> bool:
+    poll = select.poll()
+    poll.register(pidfd, select.POLLIN)
+    return bool(poll.poll(timeout_s * 1000))
 
 
 # --- the maker and the supervisor -------------------------------------------------------
 
 
+def _be_alone(lock: int, me: int, log: int, *sockets: socket.socket) -> None:
+    """In the child of a program that may be anything: keep nothing of it but what is named.
+
+    A pipe of the caller held open here would never end for whoever reads it. Objects that
+    own the descriptors closed here must not be collected, or they would close others
+    that have got the same numbers since.
+    """
+    gc.disable()
+    gc.freeze()
+    signal.set_wakeup_fd(-1)
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    # null and log are the host's files: a file open for writing below a mount of the lab
+    # would keep that mount from becoming read-only
+    os.dup2(null, 0)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    kept = {0, 1, 2, lock, me, *(end.fileno() for end in sockets)}
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd not in kept:
+            with suppress(OSError):  # the listing's own descriptor is gone by now
+                os.close(fd)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout = open(1, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    sys.stderr = open(2, "w", buffering=1, errors="backslashreplace", closefd=False)  # noqa: SIM115
+    os.chdir("/")
+    os.umask(0o022)
+    os.setsid()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    gc.enable()
+
+
 def _make_world(
-    folder: Path,
-    control: socket.socket,
-    report: int,
-    link: socket.socket,
-    how: privilege.Level,
-    body: Body,
-    keep: bool,
+    begun: Start, link: socket.socket, caller: int, how: privilege.Level, body: Body
 ) -> NoReturn:
     """In the first child: make the namespaces, then the supervisor inside them."""
-    step = "files"
+    step = "a user namespace"
     try:
-        begun = Start(folder, control, report, keep)
-        libc.die_with_parent()
-        os.setsid()
+        libc.set_name("podwire-maker")
         if how != "root":
-            step = "a user namespace"
             libc.unshare(libc.CLONE_NEWUSER)
-            link.sendall(b"m")
-            if link.recv(1) != b"m":
-                os._exit(1)
+            control.send(link, ("map", None))
+            control.receive(link)
             os.setresgid(0, 0, 0)
             os.setresuid(0, 0, 0)
-            libc.die_with_parent()  # changing ids has cleared it
         step = "network, mount and PID namespaces"
         libc.unshare(
             libc.CLONE_NEWNS
@@ -265,79 +284,81 @@ def _make_world(
             | libc.CLONE_NEWIPC
         )
         step = "the supervisor"
-        pid = os.fork()
+        me = os.pidfd_open(os.getpid())
+        supervisor = os.fork()
+        if supervisor == 0:
+            link.close()
+            os.close(caller)
+            _supervise(begun, me, body)
+        control.send(link, ("pid", supervisor))
+        _watch(link, caller, supervisor)
+    except EOFError:
+        pass
     except OSError as error:
-        link.sendall(b"e" + (error.errno or 0).to_bytes(4, "little") + step.encode())
-        os._exit(1)
-    if pid == 0:
-        link.close()
-        _supervise(begun, report, body)
-    os.close(report)
-    control.close()
-    link.sendall(b"p" + pid.to_bytes(4, "little"))
-    word = link.recv(1)
-    if word == b"k":
-        os._exit(0)
-    if word == b"s":
-        # stands between caller and lab for the lab's whole life: it dies with the caller,
-        # and the lab with it
-        os.waitpid(pid, 0)
+        with suppress(OSError):
+            control.send(link, ("refused", (step, error.errno or 0)))
     os._exit(0)
 
 
-def _supervise(begun: Start, report: int, body: Body) -> NoReturn:
+def _watch(link: socket.socket, caller: int, supervisor: int) -> None:
+    """Return when the caller ends, the lab ends, or the lab is to stay."""
+    lab = os.pidfd_open(supervisor)
+    # the supervisor's things are not ours to keep alive
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd not in (0, 1, 2, caller, lab, link.fileno()):
+            with suppress(OSError):
+                os.close(fd)
+    poll = select.poll()
+    for fd in (link.fileno(), caller, lab):
+        poll.register(fd, select.POLLIN)
+    while True:
+        ready = {fd for fd, _ in poll.poll()}
+        if lab in ready:
+            os.waitpid(supervisor, 0)
+            return
+        if caller in ready:
+            return
+        try:
+            control.receive(link)
+            return
+        except (EOFError, ConnectionError):
+            # a lab that ends with its caller: the link has served
+            poll.unregister(link.fileno())
+
+
+def _supervise(begun: Start, maker: int, body: Body) -> NoReturn:
     """As process 1 of the lab: private mounts, then the supervisor's work. Never returns."""
     code = 1
+    report = begun._report
     try:
-        libc.die_with_parent()
+        libc.die_with_parent(maker)
+        os.close(maker)
         libc.set_name("podwire-lab")
-        # /dev/null and the log come from the host's mounts: a file open for writing below
-        # one of our own would keep it from becoming read-only
-        os.dup2(begun.null, 0)
-        os.dup2(begun.log, 1)
-        os.dup2(begun.log, 2)
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        private_mounts()
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        try:
+            private_mounts()
+        except OSError as error:
+            raise privilege.refusal(f"mounting {error.filename}", error) from error
         libc.sethostname("podwire")
         body(begun)
         code = 0
     except PodwireError as error:
         _tell(report, error)
+    except (EOFError, ConnectionError):
+        pass  # the caller went away
     except OSError as error:
-        _tell(
-            report,
-            PodwireError(
-                Problem(
-                    f"supervisor: {error.filename or 'system call'}",
-                    error.strerror or str(error),
-                    "the lab to start",
-                )
-            ),
-        )
+        place = f"supervisor: {error.filename or 'system call'}"
+        _tell(report, PodwireError(Problem(place, error.strerror or "", "the lab to start")))
     except Exception:  # the one place: a fault of ours must reach the caller and the log
         import traceback
 
-        traceback.print_exc()
         _tell(report, PodwireError(f"supervisor: {traceback.format_exc()}"))
     os._exit(code)
 
 
-def _tell(report: int, error: PodwireError) -> None:
-    try:
-        _send(report, ("error", error))
-    except OSError:
-        sys.stderr.write(f"{error}\n")
-
-
-def private_mounts() -> None:
-    """Own /proc, /sys and /run; the host's files read-only. OSError names the mount."""
-    libc.mount("none", "/", "", libc.MS_REC | libc.MS_PRIVATE)
-    libc.make_read_only("/")
-    quiet = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
-    libc.mount("proc", "/proc", "proc", quiet)
-    libc.mount("sysfs", "/sys", "sysfs", quiet)
-    for place, mode in (("/run", "755"), ("/tmp", "1777")):
-        libc.mount("tmpfs", place, "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, f"mode={mode}")
-    for folder in (NAMES, FILES, PROCFS):
-        folder.mkdir(parents=True)
+def _tell(report: socket.socket, error: PodwireError) -> None:
+    with suppress(OSError):
+        print(error, file=sys.stderr)
+    with suppress(OSError):
+        control.send(report, ("error", error))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import select
 import signal
 
 CLONE_NEWNS = 0x00020000
@@ -95,9 +96,22 @@ def make_read_only(target: str) -> None:
     )
 
 
-def die_with_parent(sig: int = signal.SIGKILL) -> None:
-    """Ask for a signal when the parent thread ends (0: no more)."""
-    _check(_C.prctl(_PR_SET_PDEATHSIG, sig, 0, 0, 0), "prctl")
+def die_with_parent(parent: int = -1) -> None:
+    """Ask for SIGKILL when the parent *thread* ends; ``parent`` is a pidfd of its process.
+
+    Where that one has ended already, nobody would send the signal: this process exits.
+    """
+    _check(_C.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0), "prctl")
+    if parent >= 0:
+        gone = select.poll()
+        gone.register(parent, select.POLLIN)
+        if gone.poll(0):
+            os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Take ``die_with_parent`` back."""
+    _check(_C.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0), "prctl")
 
 
 def set_name(name: str) -> None:

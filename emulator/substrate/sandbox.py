@@ -2,13 +2,13 @@
 
 ``/run``, ``/tmp`` and the writable parts of ``/var`` are the namespace's own, shared by
 all its processes; the rest of the file system is the host's, read-only. Files that the
-plan puts below ``/etc`` lie over the host's. Everything here runs in a child that is
-about to exec.
+plan puts below ``/etc`` lie over the host's.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from emulator.substrate import libc
@@ -17,6 +17,35 @@ NAMES = Path("/run/netns")
 FILES = Path("/run/podwire/files")
 PROCFS = Path("/run/podwire/proc")
 _OWN = ("/var/lib", "/var/log", "/var/cache", "/var/tmp", "/tmp", "/run")
+
+
+_SYSTEM = ("/usr/sbin", "/sbin")
+
+
+def private_mounts() -> None:
+    """For process 1 of a lab: own /proc, /sys, /run, all else read-only. OSError names the mount.
+
+    ``/tmp`` stays the host's here, since Podwire itself may be installed below it and load
+    a module late; programs of the lab get one of their own (:func:`private_files`).
+    """
+    libc.mount("none", "/", "", libc.MS_REC | libc.MS_PRIVATE)
+    libc.make_read_only("/")
+    quiet = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+    libc.mount("proc", "/proc", "proc", quiet)
+    libc.mount("sysfs", "/sys", "sysfs", quiet)
+    libc.mount("tmpfs", "/run", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
+    if Path("/dev/shm").is_dir():
+        libc.mount("tmpfs", "/dev/shm", "tmpfs", quiet, "mode=1777")
+    for folder in (NAMES, FILES, PROCFS):
+        folder.mkdir(parents=True)
+
+
+def environment(more: Mapping[str, str] | None) -> dict[str, str]:
+    """The environment of a program: ours and ``more``; it is root there, so it finds sbin."""
+    found = {**os.environ, **(more or {})}
+    path = found.get("PATH", os.defpath).split(":")
+    found["PATH"] = ":".join([*path, *(folder for folder in _SYSTEM if folder not in path)])
+    return found
 
 
 def private_files(ns: str) -> None:

@@ -8,7 +8,6 @@ import time
 
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError
-from emulator.plan import diff
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
 from emulator.verbs.output import as_json, progress, table
@@ -18,15 +17,12 @@ from emulator.verify import Report
 
 def up_(arguments: argparse.Namespace) -> int:
     """Compile, look whether the machine can carry it, bring it up, say what to do next."""
-    from emulator.doctor import require
-
     began = time.perf_counter()
     spec = load(arguments)
     cluster = Cluster(spec, arguments.name)
-    for warning in require(spec):
-        print(f"warning: {warning}", file=sys.stderr)
     cluster.up(keep=True, progress=progress(f"{cluster.name}: configuring"))
     took = time.perf_counter() - began
+    _warn(cluster)
     if arguments.timings:
         print(as_json({**cluster.timings, "command_s": took}))
     else:
@@ -37,6 +33,11 @@ def up_(arguments: argparse.Namespace) -> int:
             "podwire down"
         )
     return 0
+
+
+def _warn(cluster: Cluster) -> None:
+    for warning in cluster.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
 
 
 def ls_(arguments: argparse.Namespace) -> int:
@@ -98,11 +99,10 @@ def apply_(arguments: argparse.Namespace) -> int:
     spec = load(arguments)
     cluster = Cluster.attach(arguments.lab)
     if arguments.dry_run:
-        wanted = Cluster(spec).plan
-        observed = {e.resource.key: e.resource for e in cluster.plan}
-        done = [str(op) for op in diff(wanted, observed, cluster.plan)]
+        done = cluster.preview(spec)
     else:
         done = cluster.apply(spec)
+        _warn(cluster)
     if arguments.output == "json":
         print(as_json(done))
     else:

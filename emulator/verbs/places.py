@@ -7,7 +7,7 @@ import os
 import sys
 
 from emulator.cluster import Cluster, Place
-from emulator.errors import PodwireError, Problem, SpecError
+from emulator.errors import Problem, SpecError
 from emulator.spec import dump
 from emulator.substrate import control
 from emulator.verbs.output import as_json, table
@@ -167,13 +167,11 @@ def capture_(arguments: argparse.Namespace) -> int:
             Problem("capture", repr(arguments.interface), "PLACE:INTERFACE", "n1:flannel.1")
         )
     place = Cluster.attach(arguments.lab).place(name)
-    from emulator.measure.capture import argv
-
-    command = argv(
-        interface, count=arguments.count, binary=bool(arguments.write), words=arguments.filter
-    )
+    limits = {"count": arguments.count, "seconds": arguments.seconds, "words": arguments.filter}
     if not arguments.write:
-        return place.interactive(command, seconds=arguments.seconds)
+        return place.capture(interface, **limits)
+    if arguments.write == "-":
+        return place.capture(interface, sys.stdout.buffer, **limits)
     try:
         file = open(arguments.write, "wb")  # noqa: SIM115 - closed below, after the copy
     except OSError as error:
@@ -181,18 +179,9 @@ def capture_(arguments: argparse.Namespace) -> int:
             Problem(arguments.write, error.strerror or "", "a file to write")
         ) from error
     with file:
-        running = place.start(command)
-        try:
-            done = running.stream(file, arguments.seconds)
-        except KeyboardInterrupt:
-            running.kill()
-            done = None
-    if done is not None and done.returncode not in (0, -15, -9):
-        raise PodwireError(
-            Problem(arguments.interface, done.stderr.decode().strip(), "tcpdump to capture")
-        )
+        code = place.capture(interface, file, **limits)
     print(f"{arguments.write}: {os.path.getsize(arguments.write)} bytes", file=sys.stderr)
-    return 0
+    return code
 
 
 def cli_(arguments: argparse.Namespace) -> int:
