@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from emulator.plan.cascade import cascade, interface_of
 from emulator.plan.plan import ORDER, Plan
-from emulator.plan.resources import Interface, Key, Resource, Sysctl
+from emulator.plan.resources import Key, Resource, Sysctl
 from emulator.plan.text import line
 
 State = Mapping[Key, Resource]
@@ -63,8 +63,6 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
             if type(resource) is not Sysctl or _can_be_set(resource, observed, removal.devices):
                 makes.append(Op("create", resource, None))
             continue
-        if type(before) is Interface and (before.ns, before.master) in removal.devices:
-            before = before._replace(master="", hairpin=False)
         if before != resource:
             same = before.kind == resource.kind  # not so where something foreign has the name
             makes.append(Op("change", resource, before) if same else Op("create", resource, None))
