@@ -189,17 +189,21 @@ class Kernel:
         configs = {(r.ns, r.name): r for op in makes if type(r := op.resource) is Interface}
         born: dict[tuple[str, str], str] = {}
         devices: dict[str, list[Op]] = {}
+        tunnels: dict[str, list[Op]] = {}
         rest: dict[str, list[Op]] = {}
         for op in makes:
             r = op.resource
             kind = type(r)
             if kind is Netns:
                 self._guard(r, lambda r=r: self._create_netns(r.ns))  # type: ignore[misc]
+            elif kind is Vxlan:
+                tunnels.setdefault(r.ns, []).append(op)
             elif kind in _DEVICES:
                 devices.setdefault(self._creator(r, configs), []).append(op)
             elif kind is not Process:
                 rest.setdefault(r.ns, []).append(op)
-        for ns, group_ops in devices.items():
+        # tunnels last: the parent may be an end that another namespace makes
+        for ns, group_ops in (*devices.items(), *tunnels.items()):
             self._create_devices(ns, [op.resource for op in group_ops], configs, born)
         done, total = len(makes) - sum(map(len, rest.values())), len(makes)
         for ns, group_ops in rest.items():
@@ -443,9 +447,9 @@ class Kernel:
         text = "".join(texts)
         try:
             nft.run(text)
-        except OSError:
+        except OSError as error:
             if len(tables) == 1:
-                self._guard(tables[0], lambda: nft.run(text))
+                raise _refused(tables[0], error.errno or 0, error.strerror or "") from error
             for r in tables:  # nothing was taken: one by one, the culprit gets a name
                 self._add_tables(ns, [r])
             return
