@@ -149,7 +149,7 @@ class Kernel:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), ns)
         libc.unshare(libc.CLONE_NEWNET)
         fd = self.fds[ns] = _high(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        os.symlink(f"/proc/{os.getpid()}/fd/{fd}", self.names / ns)
+        os.symlink(f"/proc/{os.getpid()}/fd/{fd}", f"{self.names}/{ns}")
         self._fresh.add(ns)
         if self.trace:
             self.trace.netns(ns)

@@ -53,7 +53,8 @@ def caught() -> Callable[[], bytes]:
     room = ctypes.create_string_buffer(_LARGEST_TRANSACTION)
 
     def transaction() -> bytes:
-        return room[: take(room, _LARGEST_TRANSACTION)]
+        size = take(room, _LARGEST_TRANSACTION)
+        return room.raw[:size]
 
     return transaction
 

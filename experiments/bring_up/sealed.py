@@ -8,16 +8,13 @@ from __future__ import annotations
 
 import os
 import resource
-import select
-import signal
 import socket
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from emulator.errors import LabGone, PodwireError, Problem
-from emulator.substrate import control, lab, runtime
+from emulator.errors import PodwireError
+from emulator.substrate import control, lab
 from emulator.substrate.lab import Start
 from emulator.substrate.runtime import World
 
@@ -45,8 +42,7 @@ def world(name: str, build: Build) -> Iterator[tuple[World, dict[str, Any]]]:
     try:
         yield place, facts
     finally:
-        end(place)
-        runtime.forget(place)
+        lab.end(place)
 
 
 def _serve(listening: socket.socket, down: Callable[[], Facts]) -> None:
@@ -66,30 +62,3 @@ def down(place: World, timeout_s: float) -> Facts:
     """Have the program take down what it built; returns what it says of that."""
     facts: Facts = control.ask(place, "down", timeout_s=timeout_s)
     return facts
-
-
-def end(place: World, deadline_s: float = 10.0) -> float:
-    """Kill process 1 of the world, and the world with it; the seconds that it took to be gone."""
-    begun = time.monotonic()
-    if place.alive():
-        try:
-            watched = os.pidfd_open(place.pid)
-        except ProcessLookupError:
-            return 0.0
-        try:
-            signal.pidfd_send_signal(watched, signal.SIGKILL)
-            _ended(watched, place, deadline_s)
-        except ProcessLookupError:
-            pass
-        finally:
-            os.close(watched)
-    return time.monotonic() - begun
-
-
-def _ended(watched: int, place: World, deadline_s: float) -> None:
-    poll = select.poll()
-    poll.register(watched, select.POLLIN)
-    if not poll.poll(deadline_s * 1000):
-        raise LabGone(
-            Problem(place.name, f"process {place.pid} lives {deadline_s:g} s after SIGKILL", "gone")
-        )

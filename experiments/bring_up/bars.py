@@ -1,0 +1,92 @@
+"""What is asked of bringing up, and what a run showed: pure, from its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from emulator.report.table import Table
+from experiments.bring_up.sizes import parse
+
+AT, LARGE = "50x10", "100x100"
+
+
+class Bar(NamedTuple):
+    """One demand. ``shown`` is None where the run did not hold what it needs."""
+
+    what: str
+    shown: float | None
+    most: float | None = None
+    least: float | None = None
+    unit: str = ""
+
+    @property
+    def asked(self) -> str:
+        """In words."""
+        if self.most is not None:
+            return f"<= {self.most:g} {self.unit}".rstrip()
+        return f">= {self.least:g} {self.unit}".rstrip() if self.least is not None else "reported"
+
+    @property
+    def met(self) -> bool | None:
+        """None where nothing was shown."""
+        if self.shown is None:
+            return None
+        return (self.most is None or self.shown <= self.most) and (
+            self.least is None or self.shown >= self.least
+        )
+
+
+def bars(summary: Mapping[str, Any], at: str = AT, large: str = LARGE) -> list[Bar]:
+    """Every demand on the sizes that this run measured."""
+
+    def cell(metric: str, arm: str, size: str) -> float | None:
+        for row in summary["cells"]:
+            if (row["metric"], row["arm"], row["factors"].get("size")) == (metric, arm, size):
+                median: float | None = row["median"]
+                return median
+        return None
+
+    def ratio(treatment: str, baseline: str) -> float | None:
+        for row in summary["comparisons"]:
+            found = (row["metric"], row["treatment"], row["baseline"], row["factors"].get("size"))
+            if found == ("up_s", treatment, baseline, at):
+                value: float = row["ratio"]
+                return value
+        return None
+
+    small, big = cell("up_s", "podwire", at), cell("up_s", "podwire", large)
+    growth = None
+    if small and big:
+        growth = (big / parse(large).pods) / (small / parse(at).pods)
+    check, plan = cell("check_s", "plan", large), cell("plan_s", "plan", large)
+    both = None if check is None or plan is None else check + plan
+    return [
+        Bar(f"Podwire / C replay, {at}", ratio("podwire", "replay"), most=1.5),
+        Bar(f"stock Mininet / Podwire, {at}", ratio("mininet", "podwire"), least=8),
+        Bar(f"whole command / applying, {at}", ratio("command", "podwire"), most=1.8),
+        Bar(f"time per pod, {large} / {at}", growth, most=2.5),
+        Bar(f"down, {at}", cell("down_s", "podwire", at), most=0.2, unit="s"),
+        Bar(f"down as a command, {at}", cell("down_s", "command", at), most=0.2, unit="s"),
+        Bar(f"processes left after down, {at}", cell("left", "command", at), most=0),
+        Bar(f"until the kernel is drained, {at}", cell("drain_s", "podwire", at), unit="s"),
+        Bar(f"check + plan, {large}", both, most=2, unit="s"),
+        Bar(f"processes of a lab, {at}", cell("processes", "command", at), most=4),
+        Bar(
+            f"user memory per pod, {at}",
+            cell("user_kib_per_pod", "command", at),
+            most=200,
+            unit="KiB",
+        ),
+        Bar(f"kernel memory per pod, {at}", cell("kernel_kib_per_pod", "podwire", at), unit="KiB"),
+    ]
+
+
+def table(found: list[Bar]) -> Table:
+    """For the terminal."""
+    verdicts = {True: "ok", False: "NOT MET", None: "not measured"}
+    rows = []
+    for bar in found:
+        shown = "–" if bar.shown is None else f"{bar.shown:.3g} {bar.unit}".rstrip()
+        rows.append((bar.what, bar.asked, shown, verdicts[bar.met]))
+    return Table(("what", "asked", "shown", ""), tuple(rows), frozenset({"shown"}))

@@ -1,0 +1,167 @@
+"""Bring-up: what a cluster of a given size costs in time and memory, against floor and Mininet.
+
+Each cell is one lab: brought up from a drained kernel, looked at, taken down, and waited for
+until the kernel has freed it. README.md says what is compared with what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import NamedTuple
+
+from emulator.compile import compile_spec
+from emulator.errors import Problem
+from emulator.harness.experiment import Condition, Description, Experiment, Matrix, Metric, Pair
+from emulator.harness.settings import Settings
+from emulator.measure.drain import drained, meminfo, settled, unreclaimable_kib
+from emulator.measure.failure import MeasureFailed
+from emulator.measure.sample import Measured, Sample
+from emulator.spec import dump, load_text
+from experiments.bring_up import arms
+from experiments.bring_up.arms import Standing, Traces
+from experiments.bring_up.sizes import Size, parse
+from experiments.bring_up.world_cost import cost, inhabitants, pid_namespace
+
+NAME = "bring-up"
+QUESTION = "How long does a cluster take to come up, and what does it hold while it stands?"
+QUICK, SIZES, LARGE = ("2x2", "10x10"), ("2x2", "10x10", "50x10"), "100x100"
+ARMS = ("podwire", "podwire again", "replay", "mininet", "command")
+DRAIN_S = 60.0
+
+METRICS = (
+    Metric("up_s", "s", "lower", "time to a ready lab"),
+    Metric("down_s", "s", "lower", "time of taking it down"),
+    Metric("drain_s", "s", "lower", "time until the kernel has freed it"),
+    Metric("kernel_kib_per_pod", "KiB", "lower", "slab memory per pod"),
+    Metric("available_kib_per_pod", "KiB", "lower", "loss of available memory per pod"),
+    Metric("user_kib_per_pod", "KiB", "lower", "memory of processes per pod"),
+    Metric("processes", "1", "lower", "processes that keep the lab"),
+    Metric("left", "1", "lower", "processes visible after down"),
+    Metric("check_s", "s", "lower", "time of podwire check"),
+    Metric("plan_s", "s", "lower", "time of podwire plan"),
+)
+_UNITS = {metric.name: metric.unit for metric in METRICS}
+
+
+class Prepared(NamedTuple):
+    """A cell about to begin: its size, and the gauges of the drained kernel."""
+
+    size: Size
+    slab_kib: int
+    available_kib: int
+
+
+class Bench:
+    """Knows the arms, and whether the kernel has been waited for."""
+
+    def __init__(self) -> None:
+        self._traces = Traces()
+        self._arms: dict[str, Callable[[Size], AbstractContextManager[Standing]]] = {
+            "podwire": arms.podwire,
+            "podwire again": arms.podwire,
+            "replay": arms.replay(self._traces),
+            "mininet": arms.stock,
+            "command": arms.command,
+        }
+        self._drained = False
+
+    def describe(self, condition: Condition) -> Description:
+        """The spec and the plan of a size (stock Mininet gets a host for each node and pod)."""
+        spec = load_text(_size(condition).yaml())
+        return Description(dump(spec), compile_spec(spec).text())
+
+    @contextmanager
+    def build(self, condition: Condition, seed: int) -> Iterator[Prepared]:
+        """Nothing is built ahead: coming up is what is measured."""
+        size = _size(condition)
+        if condition.arm == "replay" and size not in self._traces:
+            self._traces.get(size)
+            self._drained = False
+        if not self._drained:
+            settled(DRAIN_S)
+            self._drained = True
+        yield Prepared(size, unreclaimable_kib(), meminfo("MemAvailable"))
+
+    def measure(self, cell: Prepared, condition: Condition) -> Iterable[Measured]:
+        """One lab from up to drained, or for arm ``plan`` the two commands that compile."""
+        if condition.arm == "plan":
+            check, plan = arms.compiling(cell.size)
+            yield _measured(check_s=check, plan_s=plan)
+            return
+        with self._arms[condition.arm](cell.size) as standing:
+            yield _measured(standing.detail, up_s=standing.up_s)
+            slab, available = unreclaimable_kib(), meminfo("MemAvailable")
+            held = cost(standing.world)
+            namespace = pid_namespace(standing.world)
+            yield _measured(
+                kernel_kib_per_pod=(slab - cell.slab_kib) / cell.size.pods,
+                available_kib_per_pod=(cell.available_kib - available) / cell.size.pods,
+                user_kib_per_pod=held.user_kib / cell.size.pods,
+                processes=held.processes,
+            )
+            down_s = standing.down()
+            yield _measured(down_s=down_s, left=len(inhabitants(namespace)))
+        yield self._drain(cell, slab)
+
+    def _drain(self, cell: Prepared, slab_kib: int) -> Measured:
+        """What other programs allocate meanwhile can keep the level from coming back."""
+        try:
+            return _measured(drain_s=drained(cell.slab_kib, slab_kib, DRAIN_S))
+        except MeasureFailed as failure:
+            self._drained = False
+            return Measured((Sample("drain_s", None, "s", {}, str(failure)),), {})
+
+    @staticmethod
+    def gate(cell: Prepared, condition: Condition, samples: Sequence[Sample]) -> list[Problem]:
+        """A lab of Podwire's keeps no process per pod, and down leaves nothing to see."""
+        problems = []
+        for sample in samples:
+            value = sample.value or 0
+            if sample.metric == "left" and value:
+                problems.append(Problem(condition.name, f"{value:g} processes after down", "none"))
+            if sample.metric == "processes" and condition.arm == "podwire" and value > 4:
+                problems.append(Problem(condition.name, f"{value:g} processes", "the supervisor"))
+        return problems
+
+
+def _measured(detail: object = None, **values: float) -> Measured:
+    kept = dict(detail) if isinstance(detail, dict) else {}
+    samples = (Sample(name, float(value), _UNITS[name], kept) for name, value in values.items())
+    return Measured(tuple(samples), {})
+
+
+def _size(condition: Condition) -> Size:
+    return parse(str(condition.factors["size"]))
+
+
+def experiment(quick: bool = False) -> Experiment[Prepared]:
+    """The experiment, or its small version."""
+    bench = Bench()
+    sizes = QUICK if quick else SIZES
+    conditions = [Condition(arm, {"size": size}) for size in sizes for arm in ARMS]
+    if not quick:
+        conditions.append(Condition("podwire", {"size": LARGE}))
+    conditions += [Condition("plan", {"size": size}) for size in (*sizes[1:], LARGE)]
+    pairs = (
+        Pair("podwire", "replay"),
+        Pair("mininet", "podwire"),
+        Pair("command", "podwire"),
+        Pair("podwire again", "podwire", twin=True),
+    )
+    return Experiment(
+        name=NAME,
+        question=QUESTION,
+        matrix=Matrix(tuple(conditions), pairs),
+        metrics=METRICS,
+        describe=bench.describe,
+        build=bench.build,
+        measure=bench.measure,
+        gate=bench.gate,
+        headline=("up_s",),
+    )
+
+
+def settings(quick: bool = False) -> Settings:
+    """How often: every size at least six times, or twice for a first look."""
+    return Settings(blocks=2, warm_up=False) if quick else Settings(blocks=6)

@@ -1,0 +1,81 @@
+"""The figures of a bring-up run, from its stored samples alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from emulator.harness.store import StoredRun
+from emulator.report import figure, plots
+from emulator.report.pairing import Cell, cells
+from experiments.bring_up.sizes import parse
+
+_ARMS = ("podwire", "replay", "mininet")
+
+
+def draw(
+    run: StoredRun, summary: Mapping[str, Any], folder: Path, *, pgf: bool = False
+) -> list[Path]:
+    """Time against size, and memory per pod. Returns the files."""
+    files: list[Path] = []
+    for metric, name, axis, sentence in (
+        ("up_s", "time", "time to a ready lab (s)",
+         "Time to bring a cluster up against its size (nodes and pods together): Podwire, the "
+         "same kernel operations replayed by a C program, and stock Mininet with as many hosts"),
+        ("drain_s", "drain", "time until the kernel has freed it (s)",
+         "Time from taking a lab down until its kernel memory is free again"),
+    ):  # fmt: skip
+        lines = _lines(run, metric)
+        if lines:
+            drawn = plots.scaling(lines, "nodes and pods", axis)
+            text = figure.caption(sentence, run, summary, [metric])
+            files += figure.save(drawn.figure, folder, name, text, drawn.rows, pgf=pgf)
+    groups = _memory(run)
+    if groups:
+        drawn = plots.bars(groups, "memory per pod (KiB)")
+        text = figure.caption(
+            "Memory per pod while a lab stands idle: slab memory of the kernel, and proportional "
+            "set size of its processes (Podwire as started by its command)",
+            run, summary, ["kernel_kib_per_pod", "user_kib_per_pod"],
+        )  # fmt: skip
+        files += figure.save(drawn.figure, folder, "memory", text, drawn.rows, pgf=pgf)
+    return files
+
+
+def _lines(run: StoredRun, metric: str) -> list[plots.Line]:
+    found: dict[str, dict[int, list[float]]] = {}
+    for cell in cells(run):
+        if cell.metric == metric and cell.arm in _ARMS and cell.values:
+            hosts = parse(str(cell.factors["size"])).hosts
+            found.setdefault(cell.arm, {})[hosts] = list(cell.values.values())
+    return [
+        plots.Line(arm, sorted(found[arm]), [found[arm][size] for size in sorted(found[arm])])
+        for arm in _ARMS
+        if arm in found
+    ]
+
+
+def _memory(run: StoredRun) -> list[plots.Group]:
+    """Of the largest size that every arm was brought up at."""
+    found = [cell for cell in cells(run) if cell.values]
+    sizes = {str(cell.factors["size"]) for cell in found if cell.arm == "mininet"}
+    if not sizes:
+        return []
+    largest = max(sizes, key=lambda size: parse(size).hosts)
+    here = [cell for cell in found if cell.factors["size"] == largest]
+
+    def values(metric: str, arm: str) -> list[float]:
+        return next((_values(c) for c in here if (c.metric, c.arm) == (metric, arm)), [])
+
+    # started by its command a lab shares no memory with the program that measures it
+    user = {"podwire": values("user_kib_per_pod", "command"),
+            "mininet": values("user_kib_per_pod", "mininet")}  # fmt: skip
+    return [
+        plots.Group(f"kernel, {largest}", {a: values("kernel_kib_per_pod", a) for a in _ARMS}),
+        plots.Group(f"processes, {largest}", user),
+    ]
+
+
+def _values(cell: Cell) -> list[float]:
+    return list(cell.values.values())
