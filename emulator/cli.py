@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
 from collections.abc import Sequence
 
-from emulator.errors import PodwireError
+from emulator.errors import PodwireError, Problem
 
 _EPILOG = """\
 exit codes: 0 good, 1 the check or run failed, 2 bad input, 3 unsupported here
@@ -216,9 +217,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
     arguments = parser().parse_args(argv)
-    from emulator.verbs import run
-
     try:
+        from emulator.verbs import run
+
         return run(arguments)
     except PodwireError as error:
         print(f"podwire {arguments.verb}: {error}", file=sys.stderr)
@@ -229,6 +230,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()
         return 0
+    except OSError as error:
+        print(f"podwire {arguments.verb}: {_of_the_system(error)}", file=sys.stderr)
+        return 1
+
+
+def _of_the_system(error: OSError) -> PodwireError:
+    """An error of the system that no place has said more about."""
+    remedies = {
+        errno.ENOSPC: "the disk is full: free some space",
+        errno.EDQUOT: "your quota is used up: free some space",
+        errno.EMFILE: "raise the limit on open files: ulimit -n 4096",
+        errno.ENFILE: "the system has no more open files: raise fs.file-max",
+        errno.EAGAIN: "too many processes: raise ulimit -u, or end some",
+        errno.ENOMEM: "the memory is used up: end something, or take a smaller cluster",
+    }
+    place = error.filename or "the system"
+    found = error.strerror or str(error)
+    return PodwireError(
+        Problem(str(place), found, "it to work", remedies.get(error.errno or 0, ""))
+    )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,10 @@ from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import nft, privilege
 from emulator.substrate.process import PACKAGES
-from emulator.substrate.trial import features
+from emulator.substrate.trial import Tried, features
+
+_OTHER_FILES = 1400
+"""Namespaces are held above the first 1024 descriptors, and there is more than them."""
 
 
 class Finding(NamedTuple):
@@ -27,6 +30,7 @@ class Finding(NamedTuple):
     good: bool
     needed: bool
     remedy: str
+    expected: str = ""
 
 
 _LEVELS = {
@@ -79,36 +83,17 @@ def require(spec: ResolvedSpec) -> list[Problem]:
     Unsupported with the remedy.
     """
     nft.load()
-    need = namespaces(spec)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    files = need + 1400  # namespaces stand above the first 1024 descriptors
-    if soft < files <= hard or (soft < files and hard == resource.RLIM_INFINITY):
-        resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
-    elif soft < files:
-        raise Unsupported(
-            Problem(
-                "open files",
-                f"at most {hard}",
-                f"{files} for {need} namespaces",
-                f"ulimit -n {files} (as root), or LimitNOFILE= of the session",
-            )
-        )
-    limit = _number("/proc/sys/user/max_net_namespaces")
-    if limit is not None and limit < need + 1:
-        raise Unsupported(
-            Problem(
-                "network namespaces",
-                f"user.max_net_namespaces = {limit}",
-                f"{need + 1}",
-                f"sudo sysctl user.max_net_namespaces={2 * need}",
-            )
-        )
-    finding = _neighbour_table(spec)
-    if finding.good:
-        return []
-    return [
-        Problem(finding.what, finding.found, "room for every pod to talk at once", finding.remedy)
+    missing = [
+        Problem(f.what, f.found, f.expected, f.remedy)
+        for f in (_open_files(spec), _namespace_limit(spec))
+        if not f.good
     ]
+    if missing:
+        raise Unsupported(*missing)
+    table = _neighbour_table(spec)
+    if table.good:
+        return []
+    return [Problem(table.what, table.found, table.expected, table.remedy)]
 
 
 def examine(spec: ResolvedSpec | None) -> list[Finding]:
@@ -119,27 +104,32 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
             ".".join(map(str, sys.version_info[:3])),
             sys.version_info >= (3, 11),
             True,
-            "sudo apt-get install python3 (3.11 or newer)",
+            "" if sys.version_info >= (3, 11) else "sudo apt-get install python3 (3.11 or newer)",
         )
     ]
+    before = _modules()
     try:
         tried = features()
         out.append(Finding("privilege", _LEVELS[privilege.level()], True, True, ""))
     except Unsupported as error:
         problem = error.problems[0]
         assert isinstance(problem, Problem)
-        out.append(Finding("privilege", problem.found, False, True, problem.hint))
+        out.append(Finding("privilege", str(problem).partition("\n")[0], False, True, problem.hint))
         tried = []
     for one in tried:
-        module = _MODULES.get(one.feature)
         out.append(
             Finding(
                 f"kernel: {one.feature}",
                 "works" if one.works else one.words,
                 one.works,
                 True,
-                "" if one.works or not module else f"sudo modprobe {module}",
+                "" if one.works else _remedy(one),
             )
+        )
+    loaded = sorted(_modules() - before)
+    if loaded:
+        out.append(
+            Finding("kernel: modules loaded by this look", " ".join(loaded), True, False, "")
         )
     filtered = Path("/proc/sys/net/bridge/bridge-nf-call-iptables").exists()
     out.append(
@@ -167,20 +157,23 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
             )
         )
     if spec is not None:
-        out.append(_neighbour_table(spec))
-        need = namespaces(spec)
-        hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-        enough = hard == resource.RLIM_INFINITY or hard >= need + 1400
-        out.append(
-            Finding(
-                "limit: open files",
-                f"{hard} for {need} namespaces",
-                enough,
-                True,
-                "" if enough else f"ulimit -n {need + 1400}",
-            )
-        )
+        out += [_neighbour_table(spec), _open_files(spec), _namespace_limit(spec)]
     return out
+
+
+def _remedy(one: Tried) -> str:
+    if "libnftables" in one.words:
+        return "sudo apt-get install nftables"
+    module = _MODULES.get(one.feature)
+    return f"sudo modprobe {module}; or use a kernel that has it" if module else ""
+
+
+def _modules() -> set[str]:
+    """The kernel's modules that are loaded; none where everything is built in."""
+    try:
+        return {row.split()[0] for row in Path("/proc/modules").read_text().splitlines()}
+    except OSError:
+        return set()
 
 
 def _limit(family: str) -> Finding:
@@ -200,10 +193,41 @@ def _neighbour_table(spec: ResolvedSpec) -> Finding:
     good = limit is None or need <= limit
     return Finding(
         "limit: neighbour table",
-        f"{limit} entries, {need} wanted when all pods of {spec.name} talk",
+        f"{limit or 'unknown number of'} entries, {need} wanted when all pods of {spec.name} talk",
         good,
         True,
         "" if good else f"sudo sysctl net.ipv4.neigh.default.gc_thresh3={2 * need}",
+        "room for every pod to talk at once",
+    )
+
+
+def _open_files(spec: ResolvedSpec) -> Finding:
+    """The supervisor raises its soft limit to the hard one, so only that one counts."""
+    need = namespaces(spec)
+    files = need + _OTHER_FILES
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    good = hard == resource.RLIM_INFINITY or hard >= files
+    return Finding(
+        "limit: open files",
+        f"at most {'any number' if hard == resource.RLIM_INFINITY else hard}",
+        good,
+        True,
+        "" if good else f"ulimit -n {files} (as root), or LimitNOFILE= of the session",
+        f"{files} for {need} namespaces",
+    )
+
+
+def _namespace_limit(spec: ResolvedSpec) -> Finding:
+    need = namespaces(spec) + 1
+    limit = _number("/proc/sys/user/max_net_namespaces")
+    good = limit is None or limit >= need
+    return Finding(
+        "limit: network namespaces",
+        f"user.max_net_namespaces = {'unknown' if limit is None else limit}",
+        good,
+        True,
+        "" if good else f"sudo sysctl user.max_net_namespaces={2 * need}",
+        str(need),
     )
 
 

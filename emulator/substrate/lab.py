@@ -16,7 +16,6 @@ import select
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -156,13 +155,7 @@ def _converse(link: socket.socket, maker: int, how: privilege.Level) -> int:
                 Problem("starting the lab", "its maker died", "a supervisor", "try again")
             ) from None
         if word == "map":
-            try:
-                privilege.map_ids(maker, how)
-            except subprocess.CalledProcessError as error:
-                words = error.stderr.decode(errors="replace").strip()
-                raise privilege.refusal(error.cmd[0], OSError(1, words)) from error
-            except OSError as error:
-                raise privilege.refusal("mapping ids", error) from error
+            privilege.map_ids(maker, how)
             control.send(link, "mapped")
         elif word == "pid":
             return int(value)

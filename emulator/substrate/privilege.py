@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shutil
@@ -13,9 +14,9 @@ from emulator.errors import Problem, Unsupported
 
 Level = Literal["root", "subordinate ids", "one id"]
 
-_APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
+APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _CLONE_SYSCTL = Path("/proc/sys/kernel/unprivileged_userns_clone")
-_MAX = Path("/proc/sys/user/max_user_namespaces")
+_LIMITS = Path("/proc/sys/user")
 
 
 def is_root() -> bool:
@@ -49,33 +50,56 @@ def level() -> Level:
     """What this caller has. Whether the kernel then allows it is for the trial to say."""
     if is_root():
         return "root"
-    if subordinate("uid") and subordinate("gid") and shutil.which("newuidmap"):
+    helpers = shutil.which("newuidmap") and shutil.which("newgidmap")
+    if helpers and subordinate("uid") and subordinate("gid"):
         return "subordinate ids"
     return "one id"
 
 
 def refusal(step: str, error: OSError) -> Unsupported:
     """The error for a system that forbids what a lab needs, with the remedy that fits."""
-    remedy = "run it with sudo"
-    if _read(_APPARMOR) == "1":
-        remedy = (
-            "AppArmor restricts user namespaces here (Ubuntu 24.04): "
-            "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run with sudo"
-        )
-    elif _read(_CLONE_SYSCTL) == "0":
-        remedy = "sudo sysctl kernel.unprivileged_userns_clone=1, or run with sudo"
-    elif _read(_MAX) == "0":
-        remedy = "sudo sysctl user.max_user_namespaces=10000, or run with sudo"
-    elif os.geteuid() == 0:
-        remedy = "root without CAP_SYS_ADMIN (a container?): start it privileged"
     return Unsupported(
         Problem(
             f"making the lab's namespaces: {step}",
             error.strerror or str(error),
             "a system that lets this user make namespaces",
-            remedy,
+            _remedy(step, error.errno or 0),
         )
     )
+
+
+def _remedy(step: str, number: int) -> str:
+    if number == errno.ENOSPC:
+        return f"{_spent() or 'raise the limits of namespaces, sysctl user.max_*_namespaces'}"
+    if step.startswith("new"):
+        return (
+            f"is {step} setuid root, and this user in /etc/subuid and /etc/subgid? "
+            "sudo apt-get install --reinstall uidmap, or run with sudo"
+        )
+    if os.geteuid() != 0:
+        if _read(APPARMOR) == "1":
+            return (
+                "AppArmor restricts user namespaces here (Ubuntu 24.04): "
+                "sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0, or run with sudo"
+            )
+        if _read(_CLONE_SYSCTL) == "0":
+            return "sudo sysctl kernel.unprivileged_userns_clone=1, or run with sudo"
+    if any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
+        return "a container: start it with --privileged"
+    if step.startswith("mounting"):
+        return "where parts of /proc or /sys are hidden (a container?), show them to it"
+    if os.geteuid() == 0:
+        return "root without CAP_SYS_ADMIN (a container?): start it with --privileged"
+    return "run it with sudo"
+
+
+def _spent() -> str:
+    """The remedy for a kind of namespace that may not be made at all."""
+    for kind in ("user", "net", "mnt", "pid", "uts", "ipc"):
+        if _read(_LIMITS / f"max_{kind}_namespaces") == "0":
+            alternative = ", or run with sudo" if os.geteuid() else ""
+            return f"sudo sysctl user.max_{kind}_namespaces=10000{alternative}"
+    return ""
 
 
 def _read(path: Path) -> str:
@@ -86,18 +110,26 @@ def _read(path: Path) -> str:
 
 
 def map_ids(pid: int, how: Level) -> None:
-    """Map ids of the user namespace that process ``pid`` (a child of ours) has made."""
-    if how == "subordinate ids":
-        for kind, own in (("uid", os.geteuid()), ("gid", os.getegid())):
-            found = subordinate("uid" if kind == "uid" else "gid")
-            assert found is not None
-            first, count = found
-            subprocess.run(
-                [f"new{kind}map", str(pid), "0", str(own), "1", "1", str(first), str(count)],
-                check=True,
-                capture_output=True,
-            )
-        return
-    Path(f"/proc/{pid}/setgroups").write_text("deny")
-    Path(f"/proc/{pid}/uid_map").write_text(f"0 {os.geteuid()} 1")
-    Path(f"/proc/{pid}/gid_map").write_text(f"0 {os.getegid()} 1")
+    """Map ids of the user namespace that process ``pid`` (a child of ours) has made.
+
+    Unsupported when the system does not let us.
+    """
+    try:
+        if how == "subordinate ids":
+            _map("newuidmap", pid, os.geteuid(), subordinate("uid"))
+            _map("newgidmap", pid, os.getegid(), subordinate("gid"))
+        else:
+            Path(f"/proc/{pid}/setgroups").write_text("deny")
+            Path(f"/proc/{pid}/uid_map").write_text(f"0 {os.geteuid()} 1")
+            Path(f"/proc/{pid}/gid_map").write_text(f"0 {os.getegid()} 1")
+    except subprocess.CalledProcessError as error:
+        words = error.stderr.decode(errors="replace").strip()
+        raise refusal(error.cmd[0], OSError(errno.EPERM, words)) from error
+    except OSError as error:
+        raise refusal("mapping ids", error) from error
+
+
+def _map(program: str, pid: int, own: int, more: tuple[int, int] | None) -> None:
+    ids = (0, own, 1, *((1, *more) if more else ()))
+    argv = [program, str(pid), *map(str, ids)]
+    subprocess.run(argv, check=True, capture_output=True)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
-import pickle
+import socket
+import traceback
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import suppress
+from typing import NamedTuple, NoReturn
 
+from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.plan.resources import Qdisc
-from emulator.substrate import encode, ethtool, libc, nft, privilege, rtnl
+from emulator.substrate import control, encode, ethtool, libc, nft, privilege, rtnl
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -18,6 +21,7 @@ from emulator.substrate.netlink import (
     attr_str,
     attr_u32,
 )
+from emulator.substrate.sandbox import private_mounts
 
 
 class Tried(NamedTuple):
@@ -31,53 +35,64 @@ class Tried(NamedTuple):
 def features() -> list[Tried]:
     """Try everything that specs of this version can ask for. Unsupported when namespaces
     themselves are refused."""
-    r, w = os.pipe()
-    go_r, go_w = os.pipe()
     how = privilege.level()
+    ours, theirs = socket.socketpair()
+    me = os.pidfd_open(os.getpid())
     pid = os.fork()
     if pid == 0:
-        os.close(r)
-        os.close(go_w)
-        _child(w, go_r, how)
-    os.close(w)
-    os.close(go_r)
-    with os.fdopen(r, "rb") as stream:
-        try:
-            if how != "root":
-                if stream.read(1) != b"u":
-                    raise privilege.refusal("a user namespace", OSError(1, "refused"))
-                privilege.map_ids(pid, how)
-            os.close(go_w)
-            answer = pickle.load(stream)
-        except (EOFError, OSError) as error:
-            raise privilege.refusal("a trial namespace", OSError(1, str(error))) from error
-        finally:
-            os.waitpid(pid, 0)
-    if isinstance(answer, OSError):
-        raise privilege.refusal("network namespaces", answer)
-    found: list[Tried] = answer
-    return found
-
-
-def _child(report: int, go: int, how: privilege.Level) -> None:
-    answer: object
+        ours.close()
+        _child(theirs, how, me)
     try:
-        libc.die_with_parent()
+        theirs.close()
+        while True:
+            kind, value = control.receive(ours)
+            if kind == "map":
+                privilege.map_ids(pid, how)
+                control.send(ours, "mapped")
+            elif kind == "refused":
+                raise privilege.refusal(*value)
+            else:
+                found: list[Tried] = value
+                return found
+    except EOFError:
+        raise PodwireError(
+            Problem("trying features", "the trial process died", "its answer", "was it killed?")
+        ) from None
+    finally:
+        os.close(me)
+        ours.close()  # ends a child that still waits
+        os.waitpid(pid, 0)
+
+
+def _child(link: socket.socket, how: privilege.Level, starter: int) -> NoReturn:
+    step = "a user namespace"
+    try:
+        libc.die_with_parent(starter)
         if how != "root":
             libc.unshare(libc.CLONE_NEWUSER)
-            os.write(report, b"u")
-        os.read(go, 1)
-        libc.unshare(libc.CLONE_NEWNET)
-        answer = _try_all()
+            control.send(link, ("map", None))
+            control.receive(link)
+        step = "network, mount and PID namespaces"
+        libc.unshare(libc.CLONE_NEWNET | libc.CLONE_NEWNS | libc.CLONE_NEWPID)
+        first = os.fork()  # /proc can only be mounted from inside the PID namespace
+        if first:
+            os.waitpid(first, 0)
+            os._exit(0)
+        libc.die_with_parent()
+        step = "mounting"
+        private_mounts()
+        step = "trying features"
+        control.send(link, ("tried", _try_all()))
     except OSError as error:
-        answer = error
-    with os.fdopen(report, "wb") as stream:
-        pickle.dump(answer, stream)
+        with suppress(OSError):
+            control.send(link, ("refused", (f"{step} {error.filename or ''}".strip(), error)))
+    except BaseException:  # the child must not go on as a second copy of the caller
+        traceback.print_exc()
     os._exit(0)
 
 
 def _try_all() -> list[Tried]:
-    socket = Netlink()
+    route = Netlink()
     index = {"lo": 1, "t0": 10, "t1": 11, "b0": 12, "x0": 13}
 
     def at(ns: str, name: str) -> int:
@@ -91,7 +106,7 @@ def _try_all() -> list[Tried]:
         return lambda: send(Message(rtnl.RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, body))
 
     def send(*messages: Message) -> None:
-        for _, number, words in socket.send(messages):
+        for _, number, words in route.send(messages):
             raise OSError(number, words or os.strerror(number))
 
     peer = encode.ifinfo(index["t1"]) + attr_str(rtnl.IFLA_IFNAME, "t1")
@@ -103,9 +118,9 @@ def _try_all() -> list[Tried]:
         send(*encode.qdisc(qdisc, at, False))
 
     def offloads() -> None:
-        bits = ethtool.feature_bits(socket.socket)
-        ethtool.change(socket.socket, "t0", bits, bits.gro, bits.tso | bits.gso)
-        if ethtool.requested(socket.socket, "t0", bits) != (False, False, True):
+        bits = ethtool.feature_bits(route.socket)
+        ethtool.change(route.socket, "t0", bits, bits.gro, bits.tso | bits.gso)
+        if ethtool.requested(route.socket, "t0", bits) != (False, False, True):
             raise OSError(95, "the request has no effect")
 
     def masquerade() -> None:
@@ -130,4 +145,6 @@ def _try_all() -> list[Tried]:
             found.append(Tried(name, True, ""))
         except OSError as error:
             found.append(Tried(name, False, error.strerror or str(error)))
+        except Unsupported as error:
+            found.append(Tried(name, False, str(error)))
     return found
