@@ -106,8 +106,11 @@ def _can_be_set(r: Sysctl, observed: State, remade: Set[tuple[str, str]]) -> boo
 
 def _sorted(ops: list[Op], backwards: bool = False) -> list[Op]:
     """By kind, and otherwise in the order that they came in."""
-    ops.sort(key=lambda op: ORDER[op.resource.kind] * (-1 if backwards else 1))
-    return ops
+    groups: dict[str, list[Op]] = {kind: [] for kind in ORDER}
+    for op in ops:
+        groups[op.resource.kind].append(op)
+    kinds = reversed(ORDER) if backwards else ORDER
+    return [op for kind in kinds for op in groups[kind]]
 
 
 class Finding(NamedTuple):

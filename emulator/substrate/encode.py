@@ -173,32 +173,33 @@ def addr(r: Addr, index: Index, add: bool) -> Message:
 
 def route(r: Route, index: Index, action: str) -> Message:
     """Add, replace or delete a route."""
+    ns, dst, via, dev, onlink, scope, proto, src, metric, table, kind = r
     length = 0
     body = b""
-    if r.dst != "default":
-        text, _, prefix = r.dst.partition("/")
+    if dst != "default":
+        text, _, prefix = dst.partition("/")
         length = int(prefix or 32)
         body = _IN_ADDRESS.pack(8, rtnl.RTA_DST, inet_aton(text))
-    if r.via:
-        body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(r.via))
-    if r.dev:
-        body += attr_u32(rtnl.RTA_OIF, index(r.ns, r.dev))
-    if r.src:
-        body += attr(rtnl.RTA_PREFSRC, inet_aton(r.src))
-    if r.metric:
-        body += attr_u32(rtnl.RTA_PRIORITY, r.metric)
-    if r.table > 255:
-        body += attr_u32(rtnl.RTA_TABLE, r.table)
+    if via:
+        body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(via))
+    if dev:
+        body += attr_u32(rtnl.RTA_OIF, index(ns, dev))
+    if src:
+        body += attr(rtnl.RTA_PREFSRC, inet_aton(src))
+    if metric:
+        body += attr_u32(rtnl.RTA_PRIORITY, metric)
+    if table > 255:
+        body += attr_u32(rtnl.RTA_TABLE, table)
     head = _RTMSG.pack(
         AF_INET,
         length,
         0,
         0,
-        r.table if r.table < 256 else 0,
-        protocol_number(r.proto),
-        rtnl.SCOPE_NUMBERS[r.scope],
-        rtnl.ROUTE_TYPE_NUMBERS[r.type],
-        rtnl.RTNH_F_ONLINK if r.onlink else 0,
+        table if table < 256 else 0,
+        protocol_number(proto),
+        rtnl.SCOPE_NUMBERS[scope],
+        rtnl.ROUTE_TYPE_NUMBERS[kind],
+        rtnl.RTNH_F_ONLINK if onlink else 0,
     )
     if action == "delete":
         return Message(rtnl.RTM_DELROUTE, 0, head + body)

@@ -321,13 +321,9 @@ class Kernel:
             except OSError as error:
                 raise _refused(want, error.errno or 0, "offloads") from error
         tso, gso, gro = self._born[kind]
-        return want._replace(
-            up=False,
-            master=want.master if birth == "veth port" else "",
-            hairpin=False,
-            tso=tso,
-            gso=gso,
-            gro=gro,
+        master = want.master if birth == "veth port" else ""
+        return Interface(
+            want.ns, want.name, False, want.mtu, want.mac, master, False, tso, gso, gro
         )
 
     def _feature_bits(self, socket: Netlink) -> ethtool.FeatureBits:
