@@ -28,6 +28,7 @@ def spec(
     mtu: int = 1500,
     offload: Offload = "wire",
     rate: Rate | None = None,
+    host_pods: tuple[str, ...] = (),
     **more: Any,
 ) -> ResolvedSpec:
     """A cluster with one outside host; all nodes in one rack unless their racks are named."""
@@ -39,6 +40,7 @@ def spec(
         backend if plugin == "flannel" else "",
         nodes=placed,
         pods_per_node=pods,
+        host_pods=host_pods,
         segments=racks,
         routers=[tuple(f"rack-{letter}" for letter in "abcdef"[:racks])],
         **options,

@@ -67,6 +67,8 @@ def pod(
     yield Sysctl(s.node, f"net/ipv6/conf/{port}/accept_ra", "0", True)
     yield Interface(pod_id, "eth0", True, s.mtu, mac(pod_id, "eth0"), "", False, *offload)
     yield Sysctl(pod_id, "net/ipv4/conf/eth0/arp_notify", "1")
+    # the plugin's other settings of IPv6 come with IPv6 addresses only
+    yield Sysctl(pod_id, "net/ipv6/conf/eth0/accept_dad", "0", True)
     yield Addr(pod_id, "eth0", f"{address}/{s.prefix}")
     yield Route(pod_id, "default", s.gateway, "eth0")
     if s.cluster_route:

@@ -1,0 +1,53 @@
+"""The plans of small clusters as text, read line by line against what the real plugins program.
+
+``python tests/cni/test_goldens.py`` writes them anew; the diff is for the review.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from small_plans import plan
+
+from emulator.plan import Plan
+from emulator.plan.script import script
+from emulator.spec.resolved import Rate
+
+GOLDENS = Path(__file__).parent / "goldens"
+
+PLANS: dict[str, Callable[[], Plan]] = {
+    "none": lambda: plan("none"),
+    "host": lambda: plan("host", host_pods=("n1", "n2")),
+    "flannel-vxlan": lambda: plan(),
+    "flannel-vxlan-two-racks": lambda: plan(nodes=("rack-a", "rack-b")),
+    "flannel-vxlan-direct-routing": lambda: plan(
+        nodes=("rack-a", "rack-a", "rack-b"), directRouting=True
+    ),
+    "flannel-host-gw": lambda: plan(backend="host-gw"),
+    "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
+    "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
+    "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),
+    "flannel-host-gw-htb": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "htb")),
+    "flannel-vxlan-jumbo-off": lambda: plan(mtu=9000, offload="off"),
+}
+
+TEXTS: dict[str, Callable[[], str]] = {
+    **{f"{name}.txt": (lambda made=made: made().text()) for name, made in PLANS.items()},  # type: ignore[misc]
+    "flannel-vxlan.sh": lambda: script(plan()),
+}
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_plan_is_as_reviewed(name: str) -> None:
+    assert TEXTS[name]() == (GOLDENS / name).read_text()
+
+
+def test_no_golden_is_left_from_a_test_that_is_gone() -> None:
+    assert {path.name for path in GOLDENS.iterdir()} == set(TEXTS)
+
+
+if __name__ == "__main__":
+    for name, text in TEXTS.items():
+        (GOLDENS / name).write_text(text())
