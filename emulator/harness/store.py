@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from emulator.harness.experiment import Condition, Description
 from emulator.measure.sample import Sample
 
 FORMAT = 1
+PACK_FROM_B = 4096
 NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -207,7 +209,8 @@ class Store:
     ) -> None:
         """The outputs of the tools of one cell, as ``raw/block-003/<condition>/<name>``.
 
-        A name that the cell has already used gets a number.
+        A name that the cell has already used gets a number.  What is larger than a page is
+        packed, as ``<name>.gz``: the single times of a latency tool are most of a run's bytes.
         """
         again = f"-attempt-{attempt}" if attempt > 1 else ""
         folder = self.folder / "raw" / f"block-{block:03d}{again}" / condition.name
@@ -215,11 +218,12 @@ class Store:
             folder.mkdir(parents=True, exist_ok=True)
             for name, content in raw.items():
                 wanted = Path(name.replace("/", "-"))
-                path, number = folder / wanted, 1
+                packed = ".gz" if len(content) > PACK_FROM_B else ""
+                path, number = folder / f"{wanted}{packed}", 1
                 while path.exists():
                     number += 1
-                    path = folder / f"{wanted.stem}-{number}{wanted.suffix}"
-                path.write_bytes(content)
+                    path = folder / f"{wanted.stem}-{number}{wanted.suffix}{packed}"
+                path.write_bytes(gzip.compress(content, mtime=0) if packed else content)
 
     def save(self) -> None:
         """Replace manifest.json by ``self.manifest``, in one step."""

@@ -255,7 +255,7 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
         (0.001, 0.01, 0.1, 1, 10, 100, 1000),
     )  # fmt: skip
     shown = [[tick for tick in ticks if low <= tick <= high] for ticks in scales]
-    apart = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > 0.13]
+    apart = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > 0.2]
     best = min(apart, key=lambda ticks: _gaps([low, *ticks, high], low, high)[1])
     axes.xaxis.set_major_locator(FixedLocator(best))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))

@@ -10,7 +10,7 @@ from emulator.errors import Problem, Unsupported
 from emulator.substrate.host import run_on_host
 from emulator.substrate.process import PACKAGES
 
-_ASK = {"ip": "-V", "ping": "-V", "tc": "-V", "bridge": "-V"}
+_ASK = {"ip": "-V", "ping": "-V", "tc": "-V", "bridge": "-V", "mnexec": "-v"}
 _NUMBER = re.compile(r"(?<![A-Za-z0-9])v?(\d[\w.+~-]*)")  # not the 2 of iproute2
 
 

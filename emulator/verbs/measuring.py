@@ -168,7 +168,9 @@ def _print(
     floors = ", ".join(f"{metric} {floor:.1%}" for metric, floor in summary["noise_floor"].items())
     print(f"noise floor: {floors or 'none (no A/A pair was measured)'}")
     for note in summary["notes"]:
-        if not note.endswith("not an interval"):  # the table says so
+        about = note.partition(" of ")[0]
+        undeclared = any(about == cell["metric"] for cell in summary["cells"] if cell not in cells)
+        if not undeclared and not note.endswith("not an interval"):  # the table says that
             print(f"note: {note}")
     print(f"{wall_s:.0f} s, of which {measured:.0%} measuring. Results: {run.folder}")
     for path in figures:

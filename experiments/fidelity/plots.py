@@ -44,5 +44,6 @@ def draw(
 
 
 def _label(pair: Paired) -> str:
-    names = " / ".join(style.look(one.arm).label for one in (pair.treatment, pair.baseline))
-    return f"{names}\n{pair.treatment.factors['network']}"
+    short = {"podwire": "Podwire", "ip": "by hand", "ip again": "by hand (A/A)"}
+    names = " / ".join(short[one.arm] for one in (pair.treatment, pair.baseline))
+    return f"{names}\n{style.look(pair.treatment.factors['network']).label}"

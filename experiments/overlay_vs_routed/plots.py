@@ -37,7 +37,9 @@ def draw(
     ):  # fmt: skip
         groups = [one for one in selection.groups(run, metric, _place) if one.values]
         if groups:
-            save(name, plots.bars(groups, axis, scale), sentence, metric, marks=DOTS)
+            drawn = plots.bars(groups, axis, scale)
+            drawn.figure.axes[0].set_xlabel("offload of the cables, MTU (B)")
+            save(name, drawn, sentence, metric, marks=DOTS)
     for metric, axis, sentence in (
         ("tcp_rtt", "TCP round trip (µs)", "Round trips of 64 B on an open TCP connection"),
         ("crr", "connect, request, response (µs)",
@@ -66,7 +68,7 @@ def _rate(run: StoredRun) -> str:
 
 def _factors(factors: Mapping[str, Any]) -> str:
     if factors["path"] == "same-node":
-        return f"same node\n{factors['mtu']}"
+        return f"one node\n{factors['mtu']}"
     return f"{factors['offload']}\n{factors['mtu']}"
 
 
@@ -76,7 +78,8 @@ def _place(cell: Cell) -> str:
 
 def _pair(pair: Paired) -> str:
     names = (style.look(one.arm).label for one in (pair.treatment, pair.baseline))
-    return f"{' / '.join(names)}\n{_factors(pair.treatment.factors).replace(chr(10), ' ')}"
+    short = " / ".join(names).replace(" network", "").replace(" again (A/A)", " (A/A)")
+    return f"{short}\n{_factors(pair.treatment.factors).replace(chr(10), ', ')}"
 
 
 def _plainest(run: StoredRun) -> dict[str, Any]:

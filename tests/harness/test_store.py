@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -110,6 +111,17 @@ def test_raw_files_never_overwrite_each_other_or_leave_the_folder(tmp_path: Path
     assert (raw / "block-003" / "vxlan_1500" / "iperf3-2.json").read_bytes() == b"2"
     assert (raw / "block-003" / "vxlan_1500" / "..-..-x").read_bytes() == b"3"
     assert (raw / "block-003-attempt-2" / "vxlan_1500" / "iperf3.json").read_bytes() == b"4"
+
+
+def test_large_raw_files_are_packed_the_same_each_time(tmp_path: Path) -> None:
+    run = new(tmp_path)
+    log = b"1.5,2.5\n" * 1000
+    for attempt in (1, 2):
+        run.keep_raw(1, attempt, VXLAN, {"sockperf.txt": log})
+    folders = [run.folder / "raw" / name for name in ("block-001", "block-001-attempt-2")]
+    packed = [(folder / "vxlan_1500" / "sockperf.txt.gz").read_bytes() for folder in folders]
+    assert gzip.decompress(packed[0]) == log
+    assert packed[0] == packed[1]
 
 
 def test_a_run_is_never_written_over(tmp_path: Path) -> None:
