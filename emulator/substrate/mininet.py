@@ -26,7 +26,7 @@ if _stand_in is not None:
     _stand_in.add_shim()
 
 from emulator.errors import Problem, Unsupported  # noqa: E402
-from emulator.substrate.process import enter_netns  # noqa: E402
+from emulator.substrate.inside import enter_netns  # noqa: E402
 from emulator.substrate.sandbox import private_files  # noqa: E402
 
 
@@ -82,6 +82,10 @@ class _Lazy:
 
             params["preexec_fn"] = enter
         return super()._popen(cmd, **params)  # type: ignore[misc]
+
+    def cmd(self, *args: Any, **kwargs: Any) -> Any:
+        self._wake()  # without a shell Mininet takes the place for ended
+        return super().cmd(*args, **kwargs)  # type: ignore[misc]
 
     def sendCmd(self, *args: Any, **kwargs: Any) -> Any:
         self._wake()
@@ -181,7 +185,10 @@ def interactive(net: Any) -> None:
     """Mininet's command line on the caller's terminal."""
     from mininet.cli import CLI
 
+    class LabCLI(CLI):  # type: ignore[misc]
+        identchars = CLI.identchars + "-."  # of names such as n1-p1 and shop.web
+
     setLogLevel("info")
     output("*** Podwire: pods are hosts; nodes, routers and switches go by their names\n")
-    CLI(net)
+    LabCLI(net)
     net.stop()
