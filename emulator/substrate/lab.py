@@ -18,8 +18,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -278,13 +279,15 @@ def _make_world(
         )
         step = "the supervisor"
         me = os.pidfd_open(os.getpid())
+        # now, since /proc will be the supervisor's, in which this process does not exist
+        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
         supervisor = os.fork()
         if supervisor == 0:
             link.close()
             os.close(caller)
             _supervise(begun, me, body)
         control.send(link, ("pid", supervisor))
-        _watch(link, caller, supervisor)
+        _watch(link, caller, supervisor, descriptors)
     except EOFError:
         pass
     except OSError as error:
@@ -293,14 +296,14 @@ def _make_world(
     os._exit(0)
 
 
-def _watch(link: socket.socket, caller: int, supervisor: int) -> None:
+def _watch(link: socket.socket, caller: int, supervisor: int, descriptors: Sequence[int]) -> None:
     """Return when the caller ends, the lab ends, or the lab is to stay."""
     lab = os.pidfd_open(supervisor)
-    # the supervisor's things are not ours to keep alive
-    for fd in map(int, os.listdir("/proc/self/fd")):
-        if fd not in (0, 1, 2, caller, lab, link.fileno()):
-            with suppress(OSError):
-                os.close(fd)
+    # The supervisor's things are not ours to keep alive. Not by a list from /proc: the
+    # supervisor, in the same mount namespace, may have mounted its own by now, without us.
+    kept = sorted({0, 1, 2, caller, lab, link.fileno()})
+    for below, above in pairwise([*kept, resource.getrlimit(resource.RLIMIT_NOFILE)[0]]):
+        os.closerange(below + 1, above)
     poll = select.poll()
     for fd in (link.fileno(), caller, lab):
         poll.register(fd, select.POLLIN)
