@@ -18,7 +18,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import pairwise
 from pathlib import Path
@@ -279,15 +279,13 @@ def _make_world(
         )
         step = "the supervisor"
         me = os.pidfd_open(os.getpid())
-        # now, since /proc will be the supervisor's, in which this process does not exist
-        descriptors = [int(name) for name in os.listdir("/proc/self/fd")]
         supervisor = os.fork()
         if supervisor == 0:
             link.close()
             os.close(caller)
             _supervise(begun, me, body)
         control.send(link, ("pid", supervisor))
-        _watch(link, caller, supervisor, descriptors)
+        _watch(link, caller, supervisor)
     except EOFError:
         pass
     except OSError as error:
@@ -296,7 +294,7 @@ def _make_world(
     os._exit(0)
 
 
-def _watch(link: socket.socket, caller: int, supervisor: int, descriptors: Sequence[int]) -> None:
+def _watch(link: socket.socket, caller: int, supervisor: int) -> None:
     """Return when the caller ends, the lab ends, or the lab is to stay."""
     lab = os.pidfd_open(supervisor)
     # The supervisor's things are not ours to keep alive. Not by a list from /proc: the
