@@ -27,21 +27,31 @@ NAME = "bring-up"
 QUESTION = "How long does a cluster take to come up, and what does it hold while it stands?"
 QUICK, SIZES, LARGE = ("2x2", "10x10"), ("2x2", "10x10", "50x10"), "100x100"
 ARMS = ("podwire", "podwire again", "replay", "mininet", "command")
+PAIRS = (
+    Pair("podwire", "replay"),
+    Pair("mininet", "podwire"),
+    Pair("command", "podwire"),
+    Pair("podwire again", "podwire", twin=True),
+)
+TOOLS = ("gcc", "nft", "mnexec", "brctl", "ifconfig")
 DRAIN_S = 60.0
 
 METRICS = (
     Metric("up_s", "s", "lower", "time to a ready lab"),
     Metric("down_s", "s", "lower", "time of taking it down"),
     Metric("drain_s", "s", "lower", "time until the kernel has freed it"),
-    Metric("kernel_kib_per_pod", "KiB", "lower", "slab memory per pod"),
-    Metric("available_kib_per_pod", "KiB", "lower", "loss of available memory per pod"),
-    Metric("user_kib_per_pod", "KiB", "lower", "memory of processes per pod"),
-    Metric("processes", "1", "lower", "processes that keep the lab"),
-    Metric("left", "1", "lower", "processes visible after down"),
-    Metric("check_s", "s", "lower", "time of podwire check"),
-    Metric("plan_s", "s", "lower", "time of podwire plan"),
 )
-_UNITS = {metric.name: metric.unit for metric in METRICS}
+"""Those whose ratios are reported."""
+_UNITS = {
+    **{metric.name: metric.unit for metric in METRICS},
+    "kernel_kib_per_pod": "KiB",
+    "available_kib_per_pod": "KiB",
+    "user_kib_per_pod": "KiB",
+    "processes": "1",
+    "left": "1",
+    "check_s": "s",
+    "plan_s": "s",
+}
 
 
 class Prepared(NamedTuple):
@@ -135,24 +145,20 @@ def _size(condition: Condition) -> Size:
     return parse(str(condition.factors["size"]))
 
 
-def experiment(quick: bool = False) -> Experiment[Prepared]:
-    """The experiment, or its small version."""
+def settings(quick: bool) -> Settings:
+    """Every size in six blocks, or twice for a first look."""
+    if quick:
+        return Settings(blocks=2, warm_up=False, options={"quick": True, "sizes": list(QUICK)})
+    return Settings(blocks=6, options={"quick": False, "sizes": [*SIZES, LARGE]})
+
+
+def experiment(settings: Settings) -> Experiment[Prepared]:
+    """The experiment as its settings say; ``options`` come from ``settings()``."""
     bench = Bench()
-    sizes = QUICK if quick else SIZES
-    conditions = [Condition(arm, {"size": size}) for size in sizes for arm in ARMS]
-    if not quick:
-        conditions.append(Condition("podwire", {"size": LARGE}))
-    conditions += [Condition("plan", {"size": size}) for size in (*sizes[1:], LARGE)]
-    pairs = (
-        Pair("podwire", "replay"),
-        Pair("mininet", "podwire"),
-        Pair("command", "podwire"),
-        Pair("podwire again", "podwire", twin=True),
-    )
     return Experiment(
         name=NAME,
         question=QUESTION,
-        matrix=Matrix(tuple(conditions), pairs),
+        matrix=matrix([str(size) for size in settings.options["sizes"]]),
         metrics=METRICS,
         describe=bench.describe,
         build=bench.build,
@@ -162,6 +168,12 @@ def experiment(quick: bool = False) -> Experiment[Prepared]:
     )
 
 
-def settings(quick: bool = False) -> Settings:
-    """How often: every size at least six times, or twice for a first look."""
-    return Settings(blocks=2, warm_up=False) if quick else Settings(blocks=6)
+def matrix(sizes: Sequence[str]) -> Matrix:
+    """Every arm at every size, but for the largest: there Podwire alone. Compiling up to it."""
+    conditions = [
+        Condition(arm, {"size": size})
+        for size in sizes
+        for arm in (ARMS if size != LARGE else ARMS[:1])
+    ]
+    conditions += [Condition("plan", {"size": size}) for size in dict.fromkeys((*sizes, LARGE))]
+    return Matrix(tuple(conditions), PAIRS)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from emulator.harness.store import StoredRun
-from emulator.report import figure, plots
+from emulator.report import figure, plots, table
 from emulator.report.pairing import Cell, cells
+from experiments.bring_up import bars
 from experiments.bring_up.sizes import parse
 
 _ARMS = ("podwire", "replay", "mininet")
@@ -41,6 +42,11 @@ def draw(
         )  # fmt: skip
         files += figure.save(drawn.figure, folder, "memory", text, drawn.rows, pgf=pgf)
     return files
+
+
+def report(summary: Mapping[str, Any]) -> str:
+    """What is asked of bringing up, and what the run showed, as a table."""
+    return table.text(bars.table(bars.bars(summary)))
 
 
 def _lines(run: StoredRun, metric: str) -> list[plots.Line]:

@@ -30,16 +30,24 @@ def pid_namespace(place: World) -> str:
 
 
 def inhabitants(namespace: str) -> list[int]:
-    """The processes of a PID namespace as the host numbers them."""
+    """The processes of a PID namespace as the host numbers them.
+
+    Without the dead whom their parent has not noticed yet: a lab that was kept is an orphan,
+    and the host's process 1 may take a second to look.
+    """
     found = []
     for entry in _PROC.iterdir():
         if entry.name.isdigit():
             try:
-                if os.readlink(entry / "ns/pid") == namespace:
+                if os.readlink(entry / "ns/pid") == namespace and not _dead(entry):
                     found.append(int(entry.name))
             except OSError:
                 continue  # of somebody else, or gone meanwhile
     return found
+
+
+def _dead(entry: Path) -> bool:
+    return (entry / "stat").read_text().rpartition(")")[2].split()[0] in "ZX"
 
 
 def _proportional_kib(pid: int) -> int:

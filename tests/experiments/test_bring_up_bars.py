@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from emulator.errors import SpecError
 from emulator.report import table as tables
-from experiments.bring_up import bars, experiment, sizes
+from experiments.bring_up import bars, experiment, sizes, stock
 from experiments.bring_up.bars import Bar
 
 
@@ -65,14 +65,17 @@ def test_a_limit_itself_is_met(shown: float, limit: float) -> None:
     assert Bar("x", shown, least=limit).met is (shown >= limit)
 
 
-def test_every_size_that_is_brought_up_by_an_arm_has_its_baseline() -> None:
-    for quick in (True, False):
-        matrix = experiment.experiment(quick).matrix
-        found = {(one.arm, one.factors["size"]) for one in matrix.conditions}
-        for size in experiment.QUICK if quick else experiment.SIZES:
-            assert {(arm, size) for arm in experiment.ARMS} <= found
-        assert ("plan", "100x100") in found
-        assert (("podwire", "100x100") in found) is not quick
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_size_that_is_brought_up_by_an_arm_has_its_baseline(quick: bool) -> None:
+    settings = experiment.settings(quick)
+    found = {
+        (one.arm, one.factors["size"]) for one in experiment.experiment(settings).matrix.conditions
+    }
+    for size in experiment.QUICK if quick else experiment.SIZES:
+        assert {(arm, size) for arm in experiment.ARMS} <= found
+    assert ("plan", "100x100") in found
+    assert (("podwire", "100x100") in found) is not quick
+    assert ("mininet", "100x100") not in found
 
 
 @given(st.integers(1, 9999), st.integers(1, 9999))
@@ -86,3 +89,13 @@ def test_a_size_is_read_as_it_is_written(nodes: int, per_node: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="nodes x pods"):
         sizes.parse(text)
+
+
+def test_a_changed_sysctl_is_named_with_both_values() -> None:
+    before = {"fs/file-max": "10\n", "net/core/wmem_max": "1\n", "kernel/gone": "x"}
+    after = {"fs/file-max": "20\n", "net/core/wmem_max": "1\n", "kernel/new": "y"}
+    assert stock.differences(before, after) == [
+        "fs/file-max: 10, now 20",
+        "kernel/gone: x, now absent",
+        "kernel/new: absent, now y",
+    ]
