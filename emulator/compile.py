@@ -10,7 +10,7 @@ from emulator.cni.context import Room, context
 from emulator.errors import PodwireError, SpecError
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
-from emulator.plan.check import check
+from emulator.plan.check import check, told
 from emulator.plan.resources import Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
 
@@ -31,7 +31,7 @@ def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Pl
     try:
         plan = _compile(spec, addresses)
         if problems := check(plan):
-            raise PodwireError(*problems)
+            raise PodwireError(*told(problems))
         return plan
     finally:
         if collecting:

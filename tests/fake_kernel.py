@@ -207,7 +207,7 @@ class FakeKernel:
                 self._follow_ports(want.ns, have.master)
             if want.master:
                 self._enslave(want, want.master)
-        if want.master and want.hairpin != known.hairpin:
+        if want.master and want.hairpin != (known.hairpin and want.master == known.master):
             device.config = device.config._replace(hairpin=want.hairpin)
         offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro}
         device.config = device.config._replace(**offloads)

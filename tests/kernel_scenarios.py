@@ -163,6 +163,12 @@ def _scenarios() -> Iterable[Scenario]:
         (*(r._replace(mac="02:00:00:00:00:ff") if r == up("a", "br") else r for r in BRIDGED),),
         (),
     )
+    hairpin = PORT._replace(hairpin=True)
+    yield s(
+        "hairpin on another bridge",
+        (*(hairpin if r == PORT else r for r in BRIDGED), Bridge("a", "bs"), up("a", "bs")),
+        (change(hairpin, hairpin._replace(master="bs")),),
+    )
     yield s("hairpin", BRIDGED, (change(PORT, PORT._replace(hairpin=True)),))
 
     yield s("no such parent", A, make(VX), "ENODEV")

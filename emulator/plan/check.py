@@ -8,7 +8,7 @@ One pass over the plan (100 nodes with 100 pods are 140,000 resources), then sma
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from socket import inet_aton
 
 from emulator.errors import Problem
@@ -47,6 +47,12 @@ def check(plan: Plan) -> list[Problem]:
         )
         for problem in rule(tables)
     ]
+
+
+def told(problems: Sequence[Problem], most: int = 20) -> list[Problem | str]:
+    """As many as a person reads, and how many more there are: one fault can break a thousand."""
+    more = len(problems) - most
+    return [*problems[:most], *([f"and {more} more"] if more > 0 else [])]
 
 
 def _problem(t: Tables, r: Resource, found: str, expected: str, hint: str = "") -> Problem:
@@ -149,7 +155,7 @@ def _gateways(t: Tables) -> Iterator[Problem]:
             continue
         if (route.ns, via) in own:
             yield _problem(t, route, "a gateway of its own", "an address of a neighbour")
-        if route.onlink:
+        if route.onlink or (route.ns, route.dev) not in t.devices:
             continue
         value = number[via]
         for base, mask in networks.get((route.ns, route.dev), ()):

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from emulator.errors import PodwireError, Problem
+from emulator.plan.check import told
 from emulator.plan.diff import Op, State, diff
 from emulator.plan.plan import Plan
 from emulator.plan.resources import Resource
@@ -52,7 +53,7 @@ def converge(
     left = _steps(machine, desired, owned, known.values(), processes)
     if not left:
         return done
-    raise PodwireError(*(_left(op, rounds) for op in left))
+    raise PodwireError(*told([_left(op, rounds) for op in left]))
 
 
 def _resources(plan: Plan) -> dict[object, Resource]:

@@ -144,7 +144,8 @@ def configure(
         yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + body)
     flags = change = 0
     body = b""
-    if want.master and want.hairpin != have.hairpin:
+    # a port that changes its bridge starts with hairpin off
+    if want.master and want.hairpin != (have.hairpin and want.master == have.master):
         port = attr(rtnl.IFLA_BRPORT_MODE, bytes([want.hairpin]))
         body = attr(
             rtnl.IFLA_LINKINFO,

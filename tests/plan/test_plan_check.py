@@ -11,7 +11,7 @@ from small_plans import plan, spec
 from emulator.compile import compile_spec
 from emulator.errors import PodwireError
 from emulator.plan import Plan
-from emulator.plan.check import check
+from emulator.plan.check import check, told
 from emulator.plan.resources import Bridge, Interface, Resource, Route, Sysctl, veth
 from emulator.spec.resolved import Rate
 
@@ -171,6 +171,13 @@ def test_one_fault_is_told_once() -> None:
         "found gateway 10.5.0.1 in no network of x, "
         "expected a gateway that is reached directly, or onlink"
     )
+
+
+def test_a_thousand_problems_are_told_as_twenty_and_a_number() -> None:
+    problems = check(of([*ON, *(ROUTE._replace(dst=f"10.{i}.0.0/16", dev="z") for i in range(99))]))
+    assert len(problems) == 99
+    assert told(problems) == [*problems[:20], "and 79 more"]
+    assert told(problems[:20]) == problems[:20]
 
 
 def test_compiled_plans_are_sound() -> None:
