@@ -4,6 +4,7 @@ It refuses what the real one refuses, with the same errno, and moves what the re
 moves by itself: cascades of removal, a bridge's MTU, the MTU that a VXLAN device is born
 with. Both run the same scenarios (tests/substrate). Where the real one is slow to act it
 is as unkind as it can be: the far end of a pair whose namespace was let go stays for good.
+(Over 300 lines: each rule of a kernel stands on the state that another one changes.)
 """
 
 from __future__ import annotations
