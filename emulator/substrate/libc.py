@@ -71,8 +71,8 @@ def umount(target: str) -> None:
     _check(_C.umount2(target.encode(), MNT_DETACH), target)
 
 
-def make_read_only(target: str) -> None:
-    """Make a mount and all below it read-only (mount_setattr, Linux 5.12). OSError."""
+def make_read_only(target: str, *, recursive: bool = True) -> None:
+    """Make a mount, and all below it, read-only (mount_setattr, Linux 5.12). OSError."""
 
     class MountAttr(ctypes.Structure):
         _fields_ = (
@@ -88,7 +88,7 @@ def make_read_only(target: str) -> None:
             _number("mount_setattr"),
             _AT_FDCWD,
             target.encode(),
-            _AT_RECURSIVE,
+            _AT_RECURSIVE if recursive else 0,
             ctypes.byref(attr),
             ctypes.sizeof(attr),
         ),

@@ -32,12 +32,26 @@ def private_mounts() -> None:
     libc.make_read_only("/")
     quiet = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
     libc.mount("proc", "/proc", "proc", quiet)
-    libc.mount("sysfs", "/sys", "sysfs", quiet)
+    libc.mount("/proc/sys", "/proc/sys", "", libc.MS_BIND)
+    _read_only_but("/proc/sys", "/proc/sys/net")
+    _sysfs()
     libc.mount("tmpfs", "/run", "tmpfs", libc.MS_NOSUID | libc.MS_NODEV, "mode=755")
     if Path("/dev/shm").is_dir():
         libc.mount("tmpfs", "/dev/shm", "tmpfs", quiet, "mode=1777")
     for folder in (NAMES, FILES, PROCFS):
         folder.mkdir(parents=True)
+
+
+def _sysfs() -> None:
+    """A sysfs of the current network namespace; only its interfaces can be written."""
+    libc.mount("sysfs", "/sys", "sysfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
+    _read_only_but("/sys", "/sys/devices/virtual/net")
+
+
+def _read_only_but(top: str, part: str) -> None:
+    """What there is once for the whole machine is not for a lab to write, not even root's."""
+    libc.mount(part, part, "", libc.MS_BIND)
+    libc.make_read_only(top, recursive=False)
 
 
 def environment(more: Mapping[str, str] | None) -> dict[str, str]:
@@ -56,7 +70,7 @@ def private_files(ns: str) -> None:
     """
     libc.unshare(libc.CLONE_NEWNS | libc.CLONE_NEWUTS)
     libc.sethostname(ns[:64])
-    libc.mount("sysfs", "/sys", "sysfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC)
+    _sysfs()
     own = FILES / ns
     etc = own / "etc"
     if etc.is_dir():

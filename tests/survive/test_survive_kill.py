@@ -1,0 +1,259 @@
+"""``kill -9`` at any moment: of the supervisor, of the command line, of a process of the lab."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from callers import KINDS, SPEC, Caller
+from waiting import until
+
+pytestmark = pytest.mark.kernel
+
+NAME = "flannel-vxlan"
+MOMENTS = 4 if len(KINDS) == 3 else 6
+"""Random moments for each kind of caller and each thing that is killed."""
+
+
+def _kill(pid: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _nothing_runs(caller: Caller) -> None:
+    until(lambda: not caller.processes(), f"an end of {caller.processes()}")
+
+
+def _inside(pid: int) -> set[str]:
+    """The namespaces of a process."""
+    found = set()
+    for kind in ("net", "mnt", "pid", "user"):
+        with suppress(OSError):
+            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
+    return found
+
+
+def _held() -> set[str]:
+    """Every namespace that some process is in."""
+    return {
+        name
+        for folder in Path("/proc").glob("[0-9]*")
+        if "Z" not in _state(folder)
+        for name in _inside(int(folder.name))
+    }
+
+
+def _state(folder: Path) -> str:
+    try:
+        return (folder / "stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return "Z"
+
+
+def _interfaces() -> set[str]:
+    return {path.name for path in Path("/sys/class/net").iterdir()}
+
+
+def _moments(caller: Caller, what: str, longest_s: float) -> list[float]:
+    chance = random.Random(f"{caller.kind} {what}")
+    return [chance.uniform(0.0, longest_s) for _ in range(MOMENTS)]
+
+
+def _gone(caller: Caller, namespaces: set[str]) -> None:
+    """Nothing is left but, at most, a stale directory, which the next command removes."""
+    _nothing_runs(caller)
+    home = _inside(os.getpid())
+    assert not (namespaces - home) & _held()
+    assert "no lab runs" in caller.podwire("ls").stdout
+    assert caller.left() == []
+
+
+def test_supervisor_killed_during_up(caller: Caller) -> None:
+    mounts, interfaces = Path("/proc/self/mountinfo").read_text(), _interfaces()
+    for moment in _moments(caller, "supervisor", 0.12):
+        up = caller.start(caller.argv("up", SPEC))
+        try:
+            pid = until(
+                lambda up=up: caller.supervisors() or (up.poll() is not None and [0]),  # type: ignore[misc]
+                "a supervisor",
+            )[0]
+            time.sleep(moment)
+            namespaces = _inside(pid)
+            _kill(pid)
+            _, err = up.communicate(timeout=20)
+        finally:
+            up.kill()
+        if up.returncode:  # it was up, if it was killed late enough
+            assert up.returncode == 1 and "the supervisor died" in err, err
+            assert "Traceback" not in err
+        _gone(caller, namespaces)
+    assert Path("/proc/self/mountinfo").read_text() == mounts
+    assert _interfaces() == interfaces
+    caller.podwire("up", SPEC)
+    assert "good" in caller.podwire("verify").stdout
+
+
+def test_command_killed_during_up(caller: Caller) -> None:
+    for moment in _moments(caller, "up", 0.45):
+        up = caller.start(caller.argv("up", SPEC))
+        time.sleep(moment)
+        up.kill()
+        up.communicate(timeout=10)
+        # either it was up, then it stays; or not, then nothing of it stays
+        until(
+            lambda: len(caller.processes()) == len(caller.supervisors()),
+            f"the helpers of up to end: {caller.processes()}",
+        )
+        rows = json.loads(caller.podwire("ls", "-o", "json").stdout)
+        if rows:
+            assert [row["status"] for row in rows] == ["up"]
+            caller.podwire("verify", "--no-probes")
+            caller.podwire("down")
+        _nothing_runs(caller)
+        assert caller.left() == []
+    caller.podwire("up", SPEC)
+    caller.podwire("down")
+
+
+def test_killed_during_down(caller: Caller) -> None:
+    for moment in _moments(caller, "down", 0.25)[: MOMENTS // 2]:
+        caller.podwire("up", SPEC)
+        (pid,) = caller.supervisors()
+        namespaces = _inside(pid)
+        down = caller.start(caller.argv("down"))
+        time.sleep(moment)
+        down.kill()
+        down.communicate(timeout=10)
+        if json.loads(caller.podwire("ls", "-o", "json").stdout):
+            caller.podwire("verify", "--no-probes")
+            caller.podwire("down")
+        _gone(caller, namespaces)
+
+
+def test_supervisor_killed_while_it_is_used(caller: Caller) -> None:
+    caller.podwire("up", SPEC)
+    (pid,) = caller.supervisors()
+    namespaces = _inside(pid)
+    used = [
+        caller.start(caller.argv("exec", "n1-p1", "--", "sleep", "60")),
+        caller.start(caller.argv("capture", "n1:eth0", "-w", str(caller.home / "x.pcap"))),
+    ]
+    until(lambda: {"sleep", "tcpdump"} <= set(caller.processes().values()), "both to run")
+    _kill(pid)
+    for one in used:
+        _, err = one.communicate(timeout=10)
+        assert one.returncode not in (0, None), err
+        assert "Traceback" not in err
+    _gone(caller, namespaces)
+    gone = caller.podwire("verify", code=1)
+    assert "no running lab" in gone.stderr
+    caller.podwire("up", SPEC)
+
+
+def test_command_killed_while_it_is_used(caller: Caller) -> None:
+    caller.podwire("up", SPEC)
+    before = caller.processes()
+    used = caller.start(caller.argv("exec", "n1-p1", "--", "sleep", "60"))
+    until(lambda: "sleep" in caller.processes().values(), "the program to run")
+    used.kill()
+    used.communicate(timeout=10)
+    until(lambda: caller.processes() == before, "the program to end with its command")
+    checking = caller.start(caller.argv("verify"), stdout=subprocess.DEVNULL)
+    time.sleep(0.2)
+    checking.kill()
+    checking.communicate(timeout=10)
+    until(lambda: caller.processes() == before, "the check to end")
+    assert "good" in caller.podwire("verify").stdout
+
+
+CONTAINERS = """\
+apiVersion: podwire/v1
+kind: Cluster
+metadata: {name: containers}
+spec:
+  network: {plugin: flannel, backend: vxlan}
+  nodes: {count: 1}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: web}
+spec:
+  nodeName: n1
+  restartPolicy: Always
+  containers:
+  - {name: server, image: x, command: [sh, -c, "sleep 1001 & sleep 1002"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: once}
+spec:
+  nodeName: n1
+  restartPolicy: Never
+  containers:
+  - {name: job, image: x, command: [sleep, "1003"]}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: done}
+spec:
+  nodeName: n1
+  restartPolicy: OnFailure
+  containers:
+  - {name: job, image: x, command: ["true"]}
+"""
+
+
+def _sleeps(caller: Caller) -> dict[str, int]:
+    """Process ids by the argument of ``sleep``."""
+    found = {}
+    for pid, name in caller.processes().items():
+        if name == "sleep":
+            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+            if len(words) > 1:
+                found[words[1].decode()] = pid
+    return found
+
+
+def test_process_of_the_lab_killed(caller: Caller) -> None:
+    spec = caller.folder / "containers.yaml"
+    spec.write_text(CONTAINERS)
+    caller.podwire("up", str(spec))
+    sleeps = until(lambda: len(found := _sleeps(caller)) == 3 and found, "all containers to run")
+    until(lambda: _container(caller, "done/job")["state"] == "ended", "the job to be done")
+    assert "good" in caller.podwire("verify").stdout
+    shell = until(lambda: [p for p, n in caller.processes().items() if n == "sh"], "a shell")[0]
+    _kill(shell)
+    _kill(sleeps["1003"])
+
+    again = until(
+        lambda: (now := _sleeps(caller)).get("1002", sleeps["1002"]) != sleeps["1002"] and now,
+        "the server to be started again",
+    )
+    # what the killed one had started went with it
+    until(lambda: not Path(f"/proc/{sleeps['1001']}").exists(), "the server's child to end")
+    assert "1003" not in again
+    verified = caller.podwire("verify", code=1).stdout
+    assert "web/server: running, after 1 restarts (last killed by signal 9)" in verified
+    assert "once/job: killed by signal 9" in verified
+    assert "kernel: " in verified and " 0 deviations" in verified
+    listed = caller.podwire("ls").stdout
+    assert "once/job ended (code -9)" in listed
+    states = {
+        p["name"]: p for p in json.loads(caller.podwire("ls", "-o", "json").stdout)[0]["processes"]
+    }
+    assert states["web/server"]["restarts"] == 1
+    assert states["done/job"] | {"pid": 0} == {
+        "ns": "done", "name": "done/job", "state": "ended", "pid": 0, "restarts": 0, "code": 0
+    }  # fmt: skip
+
+
+def _container(caller: Caller, name: str) -> dict[str, object]:
+    rows = json.loads(caller.podwire("get", "processes", "-o", "json").stdout)
+    return next(row for row in rows if row["name"] == name)
