@@ -37,7 +37,7 @@ def draw(
         drawn = plots.bars(groups, "memory per pod (KiB)")
         text = figure.caption(
             "Memory per pod while a lab stands idle: slab memory of the kernel, and proportional "
-            "set size of its processes (Podwire as started by its command)",
+            "set size of its processes (Podwire as its command starts it; the replay is no lab)",
             run, summary, ["kernel_kib_per_pod", "user_kib_per_pod"],
         )  # fmt: skip
         files += figure.save(drawn.figure, folder, "memory", text, drawn.rows, pgf=pgf)
