@@ -14,7 +14,7 @@ from pathlib import Path
 
 from emulator.measure.wait import until
 
-_SLACK_KIB = 1024
+_SLACK_KIB = 512
 _SLACK_SHARE = 0.05
 
 
@@ -42,7 +42,7 @@ def drained(
     """Wait until what a lab added is gone again: the seconds that it took.
 
     ``before_kib`` is the gauge before the lab was made and ``peak_kib`` with the lab; gone
-    means within 1 MiB and a twentieth of the difference. MeasureFailed past the deadline.
+    means within 512 KiB and a twentieth of the difference. MeasureFailed past the deadline.
     """
     goal = before_kib + _SLACK_KIB + max(0, round((peak_kib - before_kib) * _SLACK_SHARE))
     return until(

@@ -59,6 +59,24 @@ def test_the_table_says_what_was_not_met_and_what_was_not_measured() -> None:
     assert rows["down, 50x10"].endswith("not measured")
 
 
+def test_a_run_of_small_sizes_shows_its_largest_and_judges_nothing_by_it() -> None:
+    small = {
+        "comparisons": [ratio("podwire", "replay", 3.0, "10x10")],
+        "cells": [
+            cell("up_s", "podwire", "2x2", 0.1),
+            cell("up_s", "podwire", "10x10", 0.2),
+            cell("check_s", "plan", "100x100", 1.7),
+            cell("plan_s", "plan", "100x100", 1.1),
+        ],
+    }
+    found = {bar.what: bar for bar in bars.bars(small)}
+    assert found["Podwire / C replay, 10x10"].shown == 3.0
+    assert found["Podwire / C replay, 10x10"].met is None
+    assert found["check + plan, 100x100"].met is False
+    text = tables.text(bars.table(list(found.values())))
+    assert "asked at 50x10" in text and text.count("NOT MET") == 1
+
+
 @given(st.floats(0, 10), st.floats(0, 10))
 def test_a_limit_itself_is_met(shown: float, limit: float) -> None:
     assert Bar("x", shown, most=limit).met is (shown <= limit)

@@ -21,25 +21,25 @@ def script(levels: list[int]) -> Callable[[], int]:
 
 def test_a_plateau_far_above_the_level_from_before_is_not_the_end() -> None:
     shown: list[int] = []
-    gauge = script([180_000] * 30 + [176_000] * 30 + [1_900])
+    gauge = script([180_000] * 30 + [176_000] * 30 + [1_600])
 
     def watched() -> int:
         shown.append(gauge())
         return shown[-1]
 
     drain.drained(1_000, 180_000, 30, gauge=watched)
-    assert shown[-1] == 1_900 and len(shown) == 61
+    assert shown[-1] == 1_600 and len(shown) == 61
 
 
 def test_a_twentieth_of_what_the_lab_held_may_stay() -> None:
-    assert drain.drained(1_000, 101_000, 0, gauge=lambda: 1_000 + 1024 + 5_000) >= 0
-    with pytest.raises(MeasureFailed, match="7024 KiB"):
-        drain.drained(1_000, 101_000, 0, gauge=lambda: 1_000 + 1024 + 5_001)
+    assert drain.drained(1_000, 101_000, 0, gauge=lambda: 1_000 + 512 + 5_000) >= 0
+    with pytest.raises(MeasureFailed, match="6512 KiB"):
+        drain.drained(1_000, 101_000, 0, gauge=lambda: 1_000 + 512 + 5_001)
 
 
 @given(st.lists(st.integers(0, 50_000), min_size=1, max_size=40))
 def test_settled_is_not_said_while_it_falls(steps: list[int]) -> None:
-    """Time goes on by a second at each look; a fall by more than 1 MiB starts the wait anew."""
+    """Time goes on by a second at each look; a fall by more than 512 KiB starts the wait anew."""
     now = 0.0
     level = 10_000_000
     last_fall = 0.0
@@ -57,7 +57,7 @@ def test_settled_is_not_said_while_it_falls(steps: list[int]) -> None:
         nonlocal now, lowest, last_fall
         now += 1.0
         shown = gauge()
-        if shown < lowest - 1024:
+        if shown < lowest - 512:
             lowest, last_fall = shown, now
         return shown
 
