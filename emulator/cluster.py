@@ -152,7 +152,7 @@ class Place:
         """Echo requests to another place (by name) or an address; round trips in microseconds."""
         address = target.ip if isinstance(target, Place) else self._cluster.address(target)
         argv = ping.argv(address, count, interval_s, 56, False)
-        done = self.run(argv, timeout_s=count * interval_s + 10.0, env=tool.ENGLISH)
+        done = self.run(argv, timeout_s=count * interval_s + 10.0, env=tool.SURROUNDINGS)
         return ping.parse(done.stdout, done.stderr)
 
 

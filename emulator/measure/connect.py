@@ -88,7 +88,7 @@ def latency(
     answering = server.start(
         [*PROGRAM, "server", "--bind", server.ip, "--limit-s", str(limit_s), *sizes],
         cpus=None if cpus is None else cpus.for_server(0),
-        env=tool.ENGLISH,
+        env=tool.SURROUNDINGS,
     )
     try:
         wait.listening(server, "tcp", port, server=answering)
@@ -96,7 +96,7 @@ def latency(
             [*PROGRAM, "client", "--to", target_ip or server.ip, "--seconds", str(seconds),
              "--count", str(count), *sizes],
             cpus=None if cpus is None else cpus.for_client(0),
-            env=tool.ENGLISH,
+            env=tool.SURROUNDINGS,
         )  # fmt: skip
         try:
             completed = tool.finish(running, "crr client", client, seconds + MARGIN_S)

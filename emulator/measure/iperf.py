@@ -136,7 +136,7 @@ def start(
             running = server.start(
                 server_argv(server.ip, first_port + number),
                 cpus=None if cpus is None else cpus.for_server(number),
-                env=tool.ENGLISH,
+                env=tool.SURROUNDINGS,
             )
             undo.callback(running.kill)
             servers.append(running)
@@ -148,7 +148,7 @@ def start(
                 rate_bit_s=each_bit_s, udp_payload_b=udp_payload_b, pacing_us=pacing_us,
             )  # fmt: skip
             pinned = None if cpus is None else cpus.for_client(number)
-            running = client.start(argv, cpus=pinned, env=tool.ENGLISH)
+            running = client.start(argv, cpus=pinned, env=tool.SURROUNDINGS)
             undo.callback(running.kill)
             clients.append(running)
         undo.pop_all()

@@ -135,7 +135,7 @@ def rtt(
     running = client.start(
         argv(target_ip, count, interval_s, size_b, do_not_fragment),
         cpus=None if cpus is None else cpus.for_client(0),
-        env=tool.ENGLISH,
+        env=tool.SURROUNDINGS,
     )
     try:
         deadline_s = count * interval_s + REPLY_WITHIN_S + 5.0

@@ -206,12 +206,12 @@ def _measure(
     echo = server.start(
         server_argv(server.ip, port, protocol),
         cpus=None if cpus is None else cpus.for_server(0),
-        env=tool.ENGLISH,
+        env=tool.SURROUNDINGS,
     )
     try:
         wait.listening(server, protocol, port, server=echo)
         pinned = None if cpus is None else cpus.for_client(0)
-        running = client.start(argv, cpus=pinned, env=tool.ENGLISH)
+        running = client.start(argv, cpus=pinned, env=tool.SURROUNDINGS)
         try:
             completed = tool.finish(running, "sockperf", client, seconds + MARGIN_S)
         finally:

@@ -15,8 +15,9 @@ TOOLS: Mapping[str, str] = {
 }
 """Program to Debian (and Ubuntu) package."""
 
-ENGLISH = {"LC_ALL": "C"}
-"""Numbers with a point and messages in English, whatever the user's locale is."""
+SURROUNDINGS = {"LC_ALL": "C", "TMPDIR": "/tmp"}
+"""Numbers with a point and messages in English, whatever the user's locale is; and a folder for
+temporary files that every place has: iperf3 needs one, and the user's own is not in the lab."""
 
 
 def finish(running: Running, tool: str, place: Place, deadline_s: float) -> Completed:

@@ -12,6 +12,7 @@ import pytest
 
 from emulator.errors import PodwireError, Unsupported
 from emulator.measure.tool import TOOLS
+from emulator.measure import tool
 from emulator.place import Completed
 
 
@@ -150,7 +151,7 @@ class ScriptedPlace:
         cpus: Sequence[int] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> ScriptedRunning:
-        assert env == {"LC_ALL": "C"}, "tools must speak English with decimal points"
+        assert env == tool.SURROUNDINGS, "English with decimal points, a folder that is there"
         self.commands.append((tuple(argv), None if cpus is None else tuple(cpus)))
         answer = self._answer(argv)
         stdout, stderr = answer or (b"", b"")
