@@ -37,11 +37,21 @@ def measuring(path: Path, holder: str, say: Callable[[str], None]) -> Iterator[N
 
 
 def _open(path: Path) -> tuple[int, bool]:
-    """A descriptor, and whether it can be written: flock needs no more than reading."""
+    """A descriptor, and whether it can be written: flock needs no more than reading.
+
+    Who makes the file lets everybody write a name into it. It is opened without O_CREAT first,
+    which the kernel refuses for another user's file in a folder like /tmp.
+    """
     flags = os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o644), True
+        try:
+            return os.open(path, os.O_RDWR | flags), True
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | flags, 0o666)
+            if os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchmod(descriptor, 0o666)
+            return descriptor, True
     except PermissionError:
         pass
     except OSError as error:
@@ -62,6 +72,7 @@ def _unusable(path: Path, error: OSError) -> PodwireError:
 def _read(descriptor: int) -> str:
     try:
         held = json.loads(os.pread(descriptor, 4096, 0))
-        return f"{held['holder']} (process {held['pid']})"
+        said = f"{held['holder']} (process {held['pid']})"
+        return said if said.isprintable() else "another run"
     except (ValueError, KeyError, TypeError):
         return "another run"

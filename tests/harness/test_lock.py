@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from pathlib import Path
@@ -62,3 +63,39 @@ def test_a_link_in_the_place_of_the_lock_is_refused(tmp_path: Path) -> None:
     ):
         pass
     assert (tmp_path / "elsewhere").read_text() == "precious"
+
+
+def test_every_user_may_write_a_name_into_the_lock(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    before = os.umask(0o077)
+    try:
+        with measuring(path, "first", print):
+            assert path.stat().st_mode & 0o777 == 0o666
+    finally:
+        os.umask(before)
+
+
+def test_the_name_of_another_user_cannot_command_the_terminal(tmp_path: Path) -> None:
+    path = tmp_path / "lock"
+    path.write_text(json.dumps({"pid": 1, "holder": "\x1b[2Jnothing"}))
+    holding, told = os.pipe()
+    hold, release = os.pipe()
+    child = os.fork()
+    if child == 0:
+        descriptor = os.open(path, os.O_RDONLY)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        os.write(told, b"x")
+        os.read(hold, 1)
+        os._exit(0)
+    os.read(holding, 1)
+    lines: list[str] = []
+
+    def say(text: str) -> None:
+        lines.append(text)
+        os.write(release, b"x")
+
+    with measuring(path, "second", say):
+        assert lines == ["waiting for another run (Ctrl-C gives up)"]
+    os.waitpid(child, 0)
+    for descriptor in (holding, told, hold, release):
+        os.close(descriptor)

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from emulator.errors import PodwireError, Unsupported
-from emulator.measure.tool import TOOLS
 from emulator.measure import tool
+from emulator.measure.tool import TOOLS
 from emulator.place import Completed
 
 

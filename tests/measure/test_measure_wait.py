@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from emulator.errors import PodwireError
-from emulator.measure import wait
+from emulator.measure import tool, wait
 
 
 class Clock:
@@ -56,6 +56,6 @@ def test_the_condition_is_looked_at_once_more_after_the_deadline() -> None:
 
 
 def test_a_window_ends_with_its_process(scripted: Any) -> None:
-    running = scripted(lambda argv: (b"", b"")).start(["iperf3"], env={"LC_ALL": "C"})
+    running = scripted(lambda argv: (b"", b"")).start(["iperf3"], env=tool.SURROUNDINGS)
     with pytest.raises(PodwireError, match="process 4711 ended within a window of 60 s"):
         wait.elapse(60, running)
