@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 ROOT = Path(__file__).parent.parent
 SPEC = str(ROOT / "topologies/flannel-vxlan.yaml")
@@ -149,6 +149,12 @@ class Caller:
         if self.run.is_dir():
             self.podwire("down", "--all", code=None)
             shutil.rmtree(self.run, ignore_errors=True)
+
+
+class MakeCaller(Protocol):
+    """Makes a caller of a kind, whose labs are down after the test."""
+
+    def __call__(self, kind: str, **more: Any) -> Caller: ...
 
 
 def _inner_id(pid: int) -> int:

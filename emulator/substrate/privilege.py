@@ -84,10 +84,13 @@ def _remedy(step: str, number: int) -> str:
             )
         if _read(_CLONE_SYSCTL) == "0":
             return "sudo sysctl kernel.unprivileged_userns_clone=1, or run with sudo"
+    if step.startswith("mounting"):
+        return (
+            "something hides parts of /proc or /sys, as containers do: start it with "
+            "--privileged, or --security-opt systempaths=unconfined"
+        )
     if any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
         return "a container: start it with --privileged"
-    if step.startswith("mounting"):
-        return "where parts of /proc or /sys are hidden (a container?), show them to it"
     if os.geteuid() == 0:
         return "root without CAP_SYS_ADMIN (a container?): start it with --privileged"
     return "run it with sudo"

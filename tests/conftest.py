@@ -6,16 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Protocol
 
 import pytest
-from callers import KINDS, UNPRIVILEGED, Caller
-
-
-class MakeCaller(Protocol):
-    """Makes a caller of a kind."""
-
-    def __call__(self, kind: str, **more: object) -> Caller: ...
+from callers import KINDS, UNPRIVILEGED, Caller, MakeCaller
 
 
 @pytest.fixture
