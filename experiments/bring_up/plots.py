@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,18 @@ def draw(
 ) -> list[Path]:
     """Time against size, and memory per pod. Returns the files."""
     files: list[Path] = []
-    for metric, name, axis, sentence in (
-        ("up_s", "time", "time to a ready lab (s)",
+    for metrics, name, axis, sentence in (
+        (("up_s",), "time", "time to a ready lab (s)",
          "Time to bring a cluster up against its size (nodes and pods together): Podwire, the "
          "same kernel operations replayed by a C program, and stock Mininet with as many hosts"),
-        ("drain_s", "drain", "time until the kernel has freed it (s)",
-         "Time from taking a lab down until its kernel memory is free again"),
+        (("down_s", "drain_s"), "drain", "time until all is freed (s)",
+         "Time from the word to take a lab down until its kernel memory is free again: what down "
+         "itself takes, and what the kernel does afterwards"),
     ):  # fmt: skip
-        lines = _lines(run, metric)
+        lines = _lines(run, metrics)
         if lines:
             drawn = plots.scaling(lines, "nodes and pods", axis)
-            text = figure.caption(sentence, run, summary, [metric])
+            text = figure.caption(sentence, run, summary, metrics)
             files += figure.save(drawn.figure, folder, name, text, drawn.rows, pgf=pgf)
     groups = _memory(run)
     if groups:
@@ -49,16 +50,23 @@ def report(summary: Mapping[str, Any]) -> str:
     return table.text(bars.table(bars.bars(summary)))
 
 
-def _lines(run: StoredRun, metric: str) -> list[plots.Line]:
-    found: dict[str, dict[int, list[float]]] = {}
+def _lines(run: StoredRun, metrics: Sequence[str]) -> list[plots.Line]:
+    """By arm, the sum of the metrics of each block that has them all."""
+    found: dict[tuple[str, int], list[Cell]] = {}
     for cell in cells(run):
-        if cell.metric == metric and cell.arm in _ARMS and cell.values:
-            hosts = parse(str(cell.factors["size"])).hosts
-            found.setdefault(cell.arm, {})[hosts] = list(cell.values.values())
+        if cell.metric in metrics and cell.arm in _ARMS:
+            found.setdefault((cell.arm, parse(str(cell.factors["size"])).hosts), []).append(cell)
+    sums: dict[str, dict[int, list[float]]] = {}
+    for (arm, hosts), parts in found.items():
+        blocks = set.intersection(*(set(part.values) for part in parts))
+        if len(parts) == len(metrics) and blocks:
+            sums.setdefault(arm, {})[hosts] = [
+                sum(part.values[block] for part in parts) for block in sorted(blocks)
+            ]
     return [
-        plots.Line(arm, sorted(found[arm]), [found[arm][size] for size in sorted(found[arm])])
+        plots.Line(arm, sorted(sums[arm]), [sums[arm][hosts] for hosts in sorted(sums[arm])])
         for arm in _ARMS
-        if arm in found
+        if arm in sums
     ]
 
 
