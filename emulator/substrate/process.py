@@ -41,6 +41,8 @@ PACKAGES = {
     "tc": "iproute2",
     "ethtool": "ethtool",
     "mnexec": "mininet",
+    "brctl": "bridge-utils",
+    "ifconfig": "net-tools",
     "gcc": "gcc",
     "iperf": "iperf",
     "telnet": "telnet",

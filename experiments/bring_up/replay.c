@@ -11,6 +11,8 @@
  * namespaces in the order of their creation. With `hold` it then waits for the end of its
  * input, so that somebody can look at what it built. Ends with 1 when the kernel refused
  * anything, each refusal on standard error; with 2 when the trace is not usable.
+ *
+ * (Over 300 lines, so that the floor is one file to read and one command to compile.)
  */
 #define _GNU_SOURCE
 #include <errno.h>
