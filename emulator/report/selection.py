@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,18 @@ from emulator.report.plots import Curve, Group, Ratio
 
 
 def ratios(
-    run: StoredRun, summary: dict[str, Any], metric: str, label: Callable[[Paired], str]
+    run: StoredRun,
+    summary: Mapping[str, Any],
+    metric: str,
+    label: Callable[[Paired], str],
+    keep: Callable[[Paired], bool] = lambda pair: True,
 ) -> list[Ratio]:
     """The comparisons of one metric with the ratios of their blocks, for ``plots.forest``."""
     better = {one["name"]: one["better"] for one in run.manifest["metrics"]}
     floor = summary["noise_floor"].get(metric)
     result = []
     for pair in pairs(run, cells(run)):
-        if pair.metric == metric and pair.blocks:
+        if pair.metric == metric and pair.blocks and keep(pair):
             effect = statistics.effect(pair.logs)
             low, high, _ = effect.interval
             points = [float(one) for one in np.exp(pair.logs)]

@@ -21,7 +21,7 @@ def draw(
     found: list[Path] = []
     for metric in run.manifest["metrics"]:
         name, title = metric["name"], metric["title"]
-        ratios = selection.ratios(run, dict(summary), name, _label)
+        ratios = selection.ratios(run, summary, name, _label)
         if not ratios:
             continue
         drawn = plots.forest(ratios, f"ratio of {title}", summary["noise_floor"].get(name))

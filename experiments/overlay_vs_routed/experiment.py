@@ -74,7 +74,9 @@ def matrix(quick: bool) -> Matrix:
         return condition.arm in ("host-gw", "vxlan") and condition.factors["offload"] == "wire"
 
     factors = {"offload": ["full", "wire"], "mtu": [1500, 9000], "path": ["nodes", "same-node"]}
-    return Matrix.cross(list(NETWORKS), factors, PAIRS, keep)
+    crossed = Matrix.cross(list(NETWORKS), factors, PAIRS, keep)
+    control_last = sorted(crossed.conditions, key=lambda one: str(one.factors["path"]))
+    return Matrix(tuple(control_last), PAIRS)
 
 
 def settings(quick: bool) -> Settings:

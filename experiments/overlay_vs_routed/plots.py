@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from emulator.harness.store import Row, StoredRun
 from emulator.report import figure, plots, selection, style
 from emulator.report.pairing import Cell, Paired
-from emulator.report.plots import Drawn
+from emulator.report.plots import Drawn, Ratio
 
 DOTS = "bars: medians over blocks with 95 % bootstrap intervals, dots: single blocks"
+RATIOS = (
+    "throughput_bit_s",
+    "tcp_rtt_p50_us",
+    "tcp_rtt_p99_us",
+    "crr_p50_us",
+    "packet_rate_pps",
+    "cpu_s_per_gb",
+)
+"""The metrics whose ratios are drawn; summary.json has those of all."""
 RATIO_DOTS = "bars: 95 % bootstrap interval of the median ratio, dots: single blocks"
 
 
@@ -51,14 +61,18 @@ def draw(
             save(f"latency-{metric.replace('_', '-')}", plots.ecdf(curves, axis),
                  f"{sentence}, closed loop, {_words(chosen)}; blocks pooled with equal weight",
                  f"{metric}_p50_us", marks="marks: p50 and p99")  # fmt: skip
-    for metric in (one["name"] for one in run.manifest["metrics"]):
-        ratios = selection.ratios(run, dict(summary), metric, _pair)
-        if ratios:
-            title = next(m["title"] for m in run.manifest["metrics"] if m["name"] == metric)
-            drawn = plots.forest(ratios, f"ratio of {title}", summary["noise_floor"].get(metric))
-            save(f"ratio-{metric.replace('_', '-')}", drawn,
-                 f"Ratio of {title} within blocks; grey band: noise floor", metric,
-                 marks=RATIO_DOTS)  # fmt: skip
+    for metric in run.manifest["metrics"]:
+        name, title = metric["name"], metric["title"]
+        if name not in RATIOS:
+            continue
+        for baseline, ratios in _by_baseline(run, summary, name):
+            to = style.look(baseline).label
+            drawn = plots.forest(
+                ratios, f"{title}, ratio to {to}", summary["noise_floor"].get(name)
+            )
+            stem = f"ratio-{name}-to-{baseline}".replace("_", "-")
+            sentence = f"Ratio of {title} to that of {to}, within blocks; grey band: noise floor"
+            save(stem, drawn, sentence, name, marks=RATIO_DOTS)
     return found
 
 
@@ -76,10 +90,24 @@ def _place(cell: Cell) -> str:
     return _factors(cell.factors)
 
 
-def _pair(pair: Paired) -> str:
-    names = (style.look(one.arm).label for one in (pair.treatment, pair.baseline))
-    short = " / ".join(names).replace(" network", "").replace(" again (A/A)", " (A/A)")
-    return f"{short}\n{_factors(pair.treatment.factors).replace(chr(10), ', ')}"
+def _by_baseline(
+    run: StoredRun, summary: Mapping[str, Any], metric: str
+) -> Iterator[tuple[str, list[Ratio]]]:
+    """The ratios that have a baseline in common stand in one figure."""
+    for baseline in dict.fromkeys(pair["baseline"] for pair in run.manifest["pairs"]):
+        to = partial(_is_to, baseline)
+        ratios = selection.ratios(run, summary, metric, _row, to)
+        if ratios:
+            yield baseline, ratios
+
+
+def _is_to(baseline: str, pair: Paired) -> bool:
+    return pair.baseline.arm == baseline
+
+
+def _row(pair: Paired) -> str:
+    treatment = style.look(pair.treatment.arm).label.replace(" again (A/A)", " (A/A)")
+    return f"{treatment}, {_factors(pair.treatment.factors)}".replace("\n", " ")
 
 
 def _plainest(run: StoredRun) -> dict[str, Any]:
