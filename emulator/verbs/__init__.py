@@ -1,4 +1,4 @@
-"""What each verb of the command line does: one function a verb, in three modules.
+"""What each verb of the command line does: one function a verb, in a few modules.
 
 Every function takes the parsed arguments and returns the exit code.
 """
@@ -16,7 +16,7 @@ _MODULES = {
     "completion": "specs",
     "up": "labs",
     "ls": "labs",
-    "down": "labs",
+    "down": "ending",
     "apply": "labs",
     "fail": "labs",
     "heal": "labs",

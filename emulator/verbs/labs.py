@@ -1,4 +1,4 @@
-"""Verbs for the life of a lab: up, ls, down, apply, fail, heal, verify."""
+"""Verbs for the life of a lab: up, ls, apply, fail, heal, verify."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ import time
 
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError
-from emulator.substrate import lab as labs
-from emulator.substrate import runtime
 from emulator.verbs.output import as_json, progress, table
 from emulator.verbs.specs import load
 from emulator.verify import Report
@@ -81,16 +79,6 @@ def ls_(arguments: argparse.Namespace) -> int:
             for row in rows
         ]
         print(table(columns, cells))
-    return 0
-
-
-def down_(arguments: argparse.Namespace) -> int:
-    """End one lab, or all."""
-    worlds = runtime.worlds() if arguments.all else [runtime.find(arguments.name)]
-    for world in worlds:
-        began = time.perf_counter()
-        labs.end(world)
-        print(f"{world.name} is down ({time.perf_counter() - began:.3f} s)")
     return 0
 
 
