@@ -35,10 +35,16 @@ _MODULES = {
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; only its own module is loaded."""
     verb = arguments.verb
-    if verb in ("check", "plan"):
-        # a process that ends at once: collecting a hundred thousand small values costs more
-        # than the memory that it would give back
-        gc.disable()
     module = import_module(f"emulator.verbs.{_MODULES[verb]}")
     function = getattr(module, f"{verb}_")
-    return int(function(arguments))
+    if verb not in ("check", "plan"):
+        return int(function(arguments))
+    # these end at once: collecting a hundred thousand small values costs more than the
+    # memory that it would give back
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        return int(function(arguments))
+    finally:
+        if collecting:
+            gc.enable()
