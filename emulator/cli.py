@@ -214,9 +214,20 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    top = parser()
+    arguments, rest = top.parse_known_args(argv)
+    # argparse does not take up positional words again behind an option
+    if rest and arguments.verb == "capture" and not any(word.startswith("-") for word in rest):
+        arguments.filter += rest
+    elif rest:
+        top.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    arguments = parser().parse_args(argv)
+    arguments = _parse(argv)
     try:
         from emulator.verbs import run
 

@@ -7,8 +7,9 @@ for each host at the start; switches are places of their own and not bridges on 
 
 from __future__ import annotations
 
+import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 # Mininet wants one class of distutils. Where Python still has it (before 3.12) the stand-in
@@ -124,6 +125,19 @@ class ThereIntf(Intf):  # type: ignore[misc]
         """Nothing to configure; Mininet asks at construction."""
         return {}
 
+    def ifconfig(self, *args: str) -> Any:
+        """Up and down by ``ip``, which every machine has; else ifconfig."""
+        if args in (("up",), ("down",)):
+            return self.cmd("ip", "link", "set", "dev", self.name, *args)
+        return super().ifconfig(*args)
+
+    def isUp(self, setUp: bool = False) -> bool:
+        """Whether it is administratively up."""
+        if setUp:
+            self.ifconfig("up")
+        flags = self.cmd("cat", f"/sys/class/net/{self.name}/flags").strip()
+        return bool(int(flags, 16) & 1)
+
 
 class ThereLink(Link):  # type: ignore[misc]
     """A cable that exists already."""
@@ -132,9 +146,32 @@ class ThereLink(Link):  # type: ignore[misc]
     def makeIntfPair(cls, *args: Any, **kwargs: Any) -> None:
         """Nothing: the pair is there."""
 
+    def __str__(self) -> str:
+        """With the places, since every one has an eth0."""
+        ends = (f"{end.node.name}-{end.name}" for end in (self.intf1, self.intf2))
+        return "<->".join(ends)
+
 
 class LabMininet(Mininet):  # type: ignore[misc]
     """``net.hosts`` are the pods; nodes, routers, outside hosts, switches go by name."""
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of all places."""
+        return iter(self.nameToNode)
+
+    def __len__(self) -> int:
+        """How many places there are."""
+        return len(self.nameToNode)
+
+    def iperf(self, *args: Any, **kwargs: Any) -> Any:
+        """Mininet's, which needs iperf (not iperf3) and telnet. Unsupported without them."""
+        for tool in ("iperf", "telnet"):
+            if shutil.which(tool) is None:
+                raise Unsupported(
+                    Problem("net.iperf()", f"{tool} not installed", "the program",
+                            f"sudo apt-get install {tool}, or measure with iperf3: podwire run")
+                )  # fmt: skip
+        return super().iperf(*args, **kwargs)
 
     def addHost(self, name: str, *args: Any, **kwargs: Any) -> Any:
         """Unsupported: the spec says what is in the lab."""
@@ -187,6 +224,15 @@ def interactive(net: Any) -> None:
 
     class LabCLI(CLI):  # type: ignore[misc]
         identchars = CLI.identchars + "-."  # of names such as n1-p1 and shop.web
+
+        def do_net(self, _line: str) -> None:
+            """List every place with its interfaces and what they are cabled to."""
+            for place in self.mn.values():
+                output(place.name)
+                for intf in place.intfList():
+                    far = intf.link.intf2 if intf.link.intf1 is intf else intf.link.intf1
+                    output(f" {intf.name}:{far.node.name}-{far.name}")
+                output("\n")
 
     setLogLevel("info")
     output("*** Podwire: pods are hosts; nodes, routers and switches go by their names\n")

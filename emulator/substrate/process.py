@@ -143,6 +143,7 @@ class Process:
                 if not data:
                     break
                 file.write(data)
+                file.flush()
         return self.wait(_PATIENCE_S)
 
     def signal(self, number: int) -> None:
