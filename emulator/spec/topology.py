@@ -62,10 +62,12 @@ def check_network(
     reason = plugin.one_segment.get(spec.network.backend)
     if reason is not None:
         far = others[0]
+        network = spec.network
+        mode = f"backend {network.backend}" if network.backend else f"plugin {network.plugin}"
         subnet = addresses.node_subnet[far.name] if addresses else f"the pods of {far.name}"
         findings.add(
             backend,
-            f"backend {spec.network.backend} with nodes in {len(first)} segments "
+            f"{mode} with nodes in {len(first)} segments "
             f"({', '.join(first)})",
             "all nodes on one segment",
             reason.format(near=near.name, far=far.name, subnet=subnet),
