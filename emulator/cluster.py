@@ -13,11 +13,12 @@ A cluster made by ``with`` lives as long as the block, and at most as long as th
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any, TypeVar
 
 from emulator.compile import compile_spec
 from emulator.doctor import require
@@ -41,17 +42,29 @@ Progress = Callable[[str, int, int], None]
 T = TypeVar("T")
 
 
-class Home(Protocol):
+class Home(ABC):
     """What a place needs of the lab that it is in."""
 
+    _programs: Sequence[Process] = ()
+
     @property
+    @abstractmethod
     def world(self) -> World:
         """The running lab."""
-        ...
 
+    @abstractmethod
     def address(self, name: str) -> str:
         """The address of a place by its name."""
-        ...
+
+    def begun(self, program: Process) -> None:
+        """Told of every program that is started."""
+        self._programs = [*(p for p in self._programs if p.poll() is None), program]
+
+    def end_programs(self) -> None:
+        """End what still runs of them, and reap it: a lab ends when all its programs have."""
+        for program in self._programs:
+            program.kill()
+        self._programs = ()
 
 
 class Place:
@@ -71,7 +84,9 @@ class Place:
         env: Mapping[str, str] | None = None,
     ) -> Process:
         """Start a program; it ends with this process. Unsupported when it is not installed."""
-        return process.spawn(self._cluster.world, self.ns, argv, cpus=cpus, env=env)
+        started = process.spawn(self._cluster.world, self.ns, argv, cpus=cpus, env=env)
+        self._cluster.begun(started)
+        return started
 
     def run(
         self,
@@ -156,7 +171,7 @@ class Place:
         return ping.parse(done.stdout, done.stderr)
 
 
-class Cluster:
+class Cluster(Home):
     """A cluster, before and while it runs."""
 
     def __init__(self, spec: ResolvedSpec, name: str | None = None) -> None:
@@ -236,6 +251,7 @@ class Cluster:
     def down(self) -> None:
         """End it: every process, namespace and mount of it is gone when this returns."""
         world, self._world = self.world, None
+        self.end_programs()
         lab.end(world)
 
     def __enter__(self) -> Cluster:
@@ -375,7 +391,7 @@ class Cluster:
             finally:
                 net.stop()
 
-        return inside.inside(self.world, child)
+        return inside.inside(self.world, child, own_pid=True)
 
     def mininet_cli(self) -> int:
         """Mininet's own command line on this terminal; returns its exit code."""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from types import TracebackType
 
-from emulator.cluster import Place
+from emulator.cluster import Home, Place
 from emulator.errors import LabGone, Problem, SpecError
 from emulator.substrate import foreign, lab
 from emulator.substrate.runtime import World
 
 
-class Foreign:
+class Foreign(Home):
     """A world that lives as long as a ``with`` block, made by the text of a shell script.
 
     ::
@@ -59,4 +59,5 @@ class Foreign:
         trace: TracebackType | None,
     ) -> None:
         world, self._world = self.world, None
+        self.end_programs()
         lab.end(world)

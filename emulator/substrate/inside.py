@@ -60,13 +60,16 @@ def _gone(world: World) -> LabGone:
     return LabGone(Problem(f"lab {world.name}", "gone", "a running lab", "podwire up"))
 
 
-def inside(world: World, work: Callable[[], T]) -> T:
+def inside(world: World, work: Callable[[], T], *, own_pid: bool = False) -> T:
     """Run a function in a child that has entered the lab; returns its pickled result.
 
-    The child stays in the host's PID namespace but ends with this process. Raises what
-    the function raised where that is an error of ours, else PodwireError with its
-    traceback; so too for a result that cannot be pickled.
+    With ``own_pid`` it is in the lab's PID namespace too (costs one more fork), which
+    threads and ``/proc/self`` need. It ends with this process. Raises what the function
+    raised where that is an error of ours, else PodwireError with its traceback; so too
+    for a result that cannot be pickled.
     """
+    sys.stdout.flush()  # or the child would write again what is buffered here
+    sys.stderr.flush()
     me = os.pidfd_open(os.getpid())
     r, w = os.pipe()
     child = 0
@@ -74,7 +77,7 @@ def inside(world: World, work: Callable[[], T]) -> T:
         try:
             child = os.fork()
             if child == 0:
-                _work_inside(world, work, w, me)
+                _work_inside(world, work, w, me, own_pid)
         finally:
             os.close(w)
             os.close(me)
@@ -97,10 +100,14 @@ def inside(world: World, work: Callable[[], T]) -> T:
     return result
 
 
-def _work_inside(world: World, work: Callable[[], object], answer: int, starter: int) -> NoReturn:
+def _work_inside(
+    world: World, work: Callable[[], object], answer: int, starter: int, own_pid: bool
+) -> NoReturn:
     try:
         libc.die_with_parent(starter)
         enter_world(world)
+        if own_pid:
+            _fork_and_wait()
         data = pickle.dumps(("result", work()))
     except PodwireError as error:
         data = pickle.dumps(("error", error))
@@ -113,6 +120,18 @@ def _work_inside(world: World, work: Callable[[], object], answer: int, starter:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(0)
+
+
+def _fork_and_wait() -> None:
+    """Go on in a child, which is then in the PID namespace that was entered."""
+    me = os.pidfd_open(os.getpid())
+    child = os.fork()
+    if child:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        os.waitpid(child, 0)
+        os._exit(0)
+    libc.die_with_parent(me)
+    os.close(me)
 
 
 def read_file(ns: str, path: str) -> bytes:
@@ -163,6 +182,8 @@ def proc_net(world: World, ns: str, name: str) -> str:
 
 def foreground(world: World, work: Callable[[], None]) -> int:
     """Run a function in the lab, PID namespace included, on this terminal; returns its code."""
+    sys.stdout.flush()
+    sys.stderr.flush()
     me = os.pidfd_open(os.getpid())
     try:
         first = os.fork()

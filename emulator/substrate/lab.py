@@ -119,21 +119,34 @@ def end(world: World, timeout_s: float = _DEATH_S) -> None:
         try:
             if world.alive():
                 signal.pidfd_send_signal(fd, signal.SIGKILL)
-                if not _ends(fd, timeout_s):
-                    raise PodwireError(
-                        Problem(
-                            f"lab {world.name}",
-                            f"process {world.pid} alive {timeout_s:g} s after SIGKILL",
-                            "its end",
-                            "is it stuck in the kernel? see dmesg",
-                        )
-                    )
+                _await_end(world, fd, timeout_s)
         finally:
             os.close(fd)
     if world.maker:
-        with suppress(ChildProcessError):
-            os.waitpid(world.maker, 0)
+        _kill(world.maker)
     runtime.forget(world)
+
+
+def _await_end(world: World, pidfd: int, timeout_s: float) -> None:
+    """Until the supervisor has ended.
+
+    As process 1 it also waits for whoever started a program in the lab to take note of
+    the program's end. That may take for ever (a stopped ``podwire exec``), and is not
+    waited for: the program is dead, and the supervisor has let everything go.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not _ends(pidfd, 0.1):
+        if runtime.released(world):
+            return
+        if time.monotonic() > deadline:
+            raise PodwireError(
+                Problem(
+                    f"lab {world.name}",
+                    f"process {world.pid} alive {timeout_s:g} s after SIGKILL",
+                    "its end",
+                    "is it stuck in the kernel? see dmesg",
+                )
+            )
 
 
 # --- the caller's side ------------------------------------------------------------------
@@ -204,15 +217,19 @@ def _died() -> PodwireError:
 
 def _bury(maker: int, report: socket.socket) -> None:
     """Kill a maker, and with it the supervisor; wait until both are gone."""
-    with suppress(ProcessLookupError):
-        os.kill(maker, signal.SIGKILL)
-    with suppress(ChildProcessError):
-        os.waitpid(maker, 0)
+    _kill(maker)
     # the supervisor has the only other end of this; it closes late in its death
     report.settimeout(_DEATH_S)
     with suppress(OSError):
         while report.recv(1 << 16):
             pass
+
+
+def _kill(maker: int) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(maker, signal.SIGKILL)
+    with suppress(ChildProcessError):
+        os.waitpid(maker, 0)
 
 
 def _ends(pidfd: int, timeout_s: float) -> bool:

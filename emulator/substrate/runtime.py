@@ -217,6 +217,21 @@ def find(name: str | None) -> World:
     raise SpecError(Problem("lab", f"several: {names}", "one", "name it: --lab NAME"))
 
 
+def released(world: World) -> bool:
+    """Whether a lab has let go of its directory: its supervisor closes nothing later."""
+    try:
+        fd = os.open(world.folder / "lock", os.O_RDWR | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    finally:
+        os.close(fd)
+    return True
+
+
 def forget(world: World) -> None:
     """Remove the directory of a lab that is gone; one that a new lab of the name has stays."""
     root = base()
