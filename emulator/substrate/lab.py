@@ -18,6 +18,7 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from itertools import pairwise
@@ -308,6 +309,8 @@ def _make_world(
     except OSError as error:
         with suppress(OSError):
             control.send(link, ("refused", (step, error.errno or 0)))
+    except BaseException:  # the child must not go on as a second copy of the caller
+        traceback.print_exc()
     os._exit(0)
 
 
@@ -361,9 +364,7 @@ def _supervise(begun: Start, maker: int, body: Body) -> NoReturn:
     except OSError as error:
         place = f"supervisor: {error.filename or 'system call'}"
         _tell(report, PodwireError(Problem(place, error.strerror or "", "the lab to start")))
-    except Exception:  # the one place: a fault of ours must reach the caller and the log
-        import traceback
-
+    except BaseException:  # a fault of ours must reach the caller and the log, and no further
         _tell(report, PodwireError(f"supervisor: {traceback.format_exc()}"))
     os._exit(code)
 

@@ -17,6 +17,8 @@ Level = Literal["root", "subordinate ids", "one id"]
 APPARMOR = Path("/proc/sys/kernel/apparmor_restrict_unprivileged_userns")
 _CLONE_SYSCTL = Path("/proc/sys/kernel/unprivileged_userns_clone")
 _LIMITS = Path("/proc/sys/user")
+_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_IDS = "/etc/sub{kind}"
 
 
 def is_root() -> bool:
@@ -36,7 +38,7 @@ def subordinate(kind: Literal["uid", "gid"]) -> tuple[int, int] | None:
     except KeyError:
         name = ""
     try:
-        rows = Path(f"/etc/sub{kind}").read_text().splitlines()
+        rows = Path(_IDS.format(kind=kind)).read_text().splitlines()
     except OSError:
         return None
     for row in rows:
@@ -89,7 +91,7 @@ def _remedy(step: str, number: int) -> str:
             "something hides parts of /proc or /sys, as containers do: start it with "
             "--privileged, or --security-opt systempaths=unconfined"
         )
-    if any(Path(mark).exists() for mark in ("/.dockerenv", "/run/.containerenv")):
+    if any(mark.exists() for mark in _CONTAINERS):
         return "a container: start it with --privileged"
     if os.geteuid() == 0:
         return "root without CAP_SYS_ADMIN (a container?): start it with --privileged"
