@@ -104,8 +104,7 @@ class Place:
 
         After ``seconds`` it is interrupted as by Ctrl-C.
         """
-        child = process.spawn(self._cluster.world, self.ns, argv, capture=False)
-        return child.wait_interactive(seconds)
+        return process.run_on_terminal(self._cluster.world, self.ns, argv, seconds=seconds)
 
     def capture(
         self,
@@ -121,11 +120,10 @@ class Place:
         Into ``file`` as a pcap, or as text on this process's terminal. ``words``: a filter.
         """
         argv = capture.argv(interface, count=count, binary=file is not None, words=words)
-        child = process.spawn(
-            self._cluster.world, self.ns, argv, capture=file is not None, setgroups=False
-        )
+        world = self._cluster.world
         if file is None:
-            return child.wait_interactive(seconds)
+            return process.run_on_terminal(world, self.ns, argv, seconds=seconds, setgroups=False)
+        child = process.spawn(world, self.ns, argv, setgroups=False)
         try:
             done = child.stream(file, seconds)
         finally:

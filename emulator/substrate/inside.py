@@ -186,13 +186,13 @@ def foreground(world: World, work: Callable[[], None]) -> int:
     sys.stderr.flush()
     me = os.pidfd_open(os.getpid())
     try:
-        first = os.fork()
-        if first == 0:
-            _in_foreground(world, work, me)
+        with lent_terminal():
+            first = os.fork()
+            if first == 0:
+                _in_foreground(world, work, me)
+            _, status = os.waitpid(first, 0)
     finally:
         os.close(me)
-    with lent_terminal():
-        _, status = os.waitpid(first, 0)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
 

@@ -106,16 +106,15 @@ class Process:
         return Completed(self.argv, self._code, out, err)
 
     def wait_interactive(self, seconds: float | None = None) -> int:
-        """Wait for a program that has the terminal; Ctrl-C is its own.
+        """Wait for a program without pipes; its code.
 
         After ``seconds`` it is interrupted, and killed if it does not heed that.
         """
-        with lent_terminal():
-            if seconds is not None and not self._ends(seconds):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGINT)
-                if not self._ends(_PATIENCE_S):
-                    signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-            code = self._reap()
+        if seconds is not None and not self._ends(seconds):
+            signal.pidfd_send_signal(self._pidfd, signal.SIGINT)
+            if not self._ends(_PATIENCE_S):
+                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
+        code = self._reap()
         assert code is not None
         return code
 
@@ -244,6 +243,20 @@ def spawn(
             raise _failure(ns, tuple(argv), *failure)
         ours.pop_all()
     return Process(tuple(argv), pid, out, err)
+
+
+def run_on_terminal(
+    world: World,
+    ns: str,
+    argv: Sequence[str],
+    *,
+    seconds: float | None = None,
+    setgroups: bool = True,
+) -> int:
+    """Run a program to its end on the caller's terminal; its code (negative: a signal)."""
+    with lent_terminal():
+        program = spawn(world, ns, argv, capture=False, setgroups=setgroups)
+        return program.wait_interactive(seconds)
 
 
 class _Program(NamedTuple):
