@@ -28,7 +28,7 @@ if _stand_in is not None:
 from emulator.errors import Problem, Unsupported  # noqa: E402
 from emulator.substrate.inside import enter_netns  # noqa: E402
 from emulator.substrate.mininet_iperf import throughput  # noqa: E402
-from emulator.substrate.sandbox import private_files  # noqa: E402
+from emulator.substrate.sandbox import environment, private_files  # noqa: E402
 
 
 class Station(NamedTuple):
@@ -84,6 +84,7 @@ class _Lazy:
                 private_files(ns)
 
             params["preexec_fn"] = enter
+            params["env"] = environment(params.get("env"))
         return super()._popen(cmd, **params)  # type: ignore[misc]
 
     def cmd(self, *args: Any, **kwargs: Any) -> Any:

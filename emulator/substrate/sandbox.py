@@ -55,8 +55,11 @@ def _read_only_but(top: str, part: str) -> None:
 
 
 def environment(more: Mapping[str, str] | None) -> dict[str, str]:
-    """The environment of a program: ours and ``more``; it is root there, so it finds sbin."""
-    found = {**os.environ, **(more or {})}
+    """The environment of a program: ours and ``more``; it is root there, so it finds sbin.
+
+    A place has a ``/tmp`` of its own and no other: the caller's TMPDIR does not exist there.
+    """
+    found = {**os.environ, "TMPDIR": "/tmp", **(more or {})}
     path = found.get("PATH", os.defpath).split(":")
     found["PATH"] = ":".join([*path, *(folder for folder in _SYSTEM if folder not in path)])
     return found
