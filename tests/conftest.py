@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from callers import KINDS, UNPRIVILEGED, Caller, MakeCaller
+from callers import KINDS, Caller, MakeCaller
 
 
 @pytest.fixture
@@ -32,13 +32,19 @@ def caller(request: pytest.FixtureRequest, make_caller: MakeCaller) -> Caller:
     return make_caller(request.param)
 
 
+@pytest.fixture(params=(KINDS[0], KINDS[-1]))
+def either(request: pytest.FixtureRequest, make_caller: MakeCaller) -> Caller:
+    """The most and the least privileged caller."""
+    return make_caller(request.param)
+
+
+@pytest.fixture
+def weakest(make_caller: MakeCaller) -> Caller:
+    """The least privileged caller."""
+    return make_caller(KINDS[-1])
+
+
 @pytest.fixture
 def somebody(make_caller: MakeCaller) -> Caller:
     """The most privileged caller there is."""
     return make_caller(KINDS[0])
-
-
-@pytest.fixture(params=UNPRIVILEGED)
-def user(request: pytest.FixtureRequest, make_caller: MakeCaller) -> Caller:
-    """Both kinds of ordinary users."""
-    return make_caller(request.param)

@@ -23,6 +23,13 @@ def lab(caller: Caller) -> Caller:
     return caller
 
 
+@pytest.fixture
+def weak(weakest: Caller) -> Caller:
+    """The same of the least privileged."""
+    weakest.podwire("up", SPEC)
+    return weakest
+
+
 def test_exec(lab: Caller) -> None:
     assert lab.podwire("exec", "n1-p1", "--", "hostname").stdout == "n1-p1\n"
     assert lab.podwire("exec", "n1", "--", "cat", stdin="hi\n" * 50_000).stdout == "hi\n" * 50_000
@@ -43,24 +50,24 @@ def test_exec(lab: Caller) -> None:
     lab.podwire("exec", "n1", code=2)
 
 
-def test_places_have_files_of_their_own(lab: Caller) -> None:
+def test_places_have_files_of_their_own(weak: Caller) -> None:
     for place in ("n1", "n1-p1"):
-        lab.podwire("exec", place, "--", "sh", "-c", "echo $(hostname) > /var/lib/who")
+        weak.podwire("exec", place, "--", "sh", "-c", "echo $(hostname) > /var/lib/who")
     # of a place, and not of a program
-    assert lab.podwire("exec", "n1", "--", "cat", "/var/lib/who").stdout == "n1\n"
-    assert lab.podwire("exec", "n1-p1", "--", "cat", "/var/lib/who").stdout == "n1-p1\n"
-    lab.podwire("exec", "n1-p2", "--", "cat", "/var/lib/who", code=1)
+    assert weak.podwire("exec", "n1", "--", "cat", "/var/lib/who").stdout == "n1\n"
+    assert weak.podwire("exec", "n1-p1", "--", "cat", "/var/lib/who").stdout == "n1-p1\n"
+    weak.podwire("exec", "n1-p2", "--", "cat", "/var/lib/who", code=1)
 
 
-def test_ctrl_c_is_for_the_program(lab: Caller) -> None:
+def test_ctrl_c_is_for_the_program(weak: Caller) -> None:
     program = "trap 'echo heard; exit 9' INT; echo begun; while :; do sleep 0.1; done"
-    with Terminal(lab, lab.argv("exec", "n1", "--", "sh", "-c", program)) as terminal:
+    with Terminal(weak, weak.argv("exec", "n1", "--", "sh", "-c", program)) as terminal:
         terminal.expect("begun")
         terminal.send("\x03")
         terminal.expect("heard")
         assert terminal.end() == 9
-    with Terminal(lab, lab.argv("exec", "n1-p1", "--", "sleep", "60")) as terminal:
-        until(lambda: "sleep" in lab.processes().values(), "the program to run")
+    with Terminal(weak, weak.argv("exec", "n1-p1", "--", "sleep", "60")) as terminal:
+        until(lambda: "sleep" in weak.processes().values(), "the program to run")
         terminal.send("\x03")
         assert terminal.end() == 128 + signal.SIGINT
 
@@ -89,22 +96,22 @@ def test_shell(lab: Caller) -> None:
         assert "no job control" not in t.seen
 
 
-def test_cp(lab: Caller) -> None:
-    source, back = lab.home / "source", lab.home / "back"
+def test_cp(weak: Caller) -> None:
+    source, back = weak.home / "source", weak.home / "back"
     data = os.urandom(300_000)
     source.write_bytes(data)
-    lab.podwire("cp", str(source), "n1-p1:/tmp/")
-    size = lab.podwire("exec", "n1-p1", "--", "stat", "-c", "%s", "/tmp/source").stdout
+    weak.podwire("cp", str(source), "n1-p1:/tmp/")
+    size = weak.podwire("exec", "n1-p1", "--", "stat", "-c", "%s", "/tmp/source").stdout
     assert size == "300000\n"
-    lab.podwire("cp", "n1-p1:/tmp/source", str(back))
+    weak.podwire("cp", "n1-p1:/tmp/source", str(back))
     assert back.read_bytes() == data
-    lab.podwire("cp", "n1-p1:/etc/hostname", str(lab.home))
-    assert "Read-only file system" in lab.podwire("cp", str(source), "n1:/etc/x", code=1).stderr
-    assert "No such file" in lab.podwire("cp", "n1:/tmp/none", str(back), code=1).stderr
-    assert "No such file" in lab.podwire("cp", "/nowhere/x", "n1:/tmp/x", code=2).stderr
-    lab.podwire("cp", str(source), str(back), code=2)
-    lab.podwire("cp", "n1:/tmp/a", "n2:/tmp/b", code=2)
-    lab.podwire("cp", "n1:tmp/a", str(back), code=2)
+    weak.podwire("cp", "n1-p1:/etc/hostname", str(weak.home))
+    assert "Read-only file system" in weak.podwire("cp", str(source), "n1:/etc/x", code=1).stderr
+    assert "No such file" in weak.podwire("cp", "n1:/tmp/none", str(back), code=1).stderr
+    assert "No such file" in weak.podwire("cp", "/nowhere/x", "n1:/tmp/x", code=2).stderr
+    weak.podwire("cp", str(source), str(back), code=2)
+    weak.podwire("cp", "n1:/tmp/a", "n2:/tmp/b", code=2)
+    weak.podwire("cp", "n1:tmp/a", str(back), code=2)
 
 
 def test_capture(lab: Caller) -> None:
@@ -132,12 +139,12 @@ def test_capture(lab: Caller) -> None:
     lab.podwire("capture", "n1:eth0", "-w", "/nowhere/x", code=2)
 
 
-def test_capture_ended_by_ctrl_c_keeps_its_packets(lab: Caller) -> None:
-    file = lab.home / "packets.pcap"
-    with Terminal(lab, lab.argv("capture", "n1:cni0", "-w", str(file), "icmp")) as terminal:
-        until(lambda: "tcpdump" in lab.processes().values(), "tcpdump to run")
+def test_capture_ended_by_ctrl_c_keeps_its_packets(weak: Caller) -> None:
+    file = weak.home / "packets.pcap"
+    with Terminal(weak, weak.argv("capture", "n1:cni0", "-w", str(file), "icmp")) as terminal:
+        until(lambda: "tcpdump" in weak.processes().values(), "tcpdump to run")
         until(lambda: file.exists() and file.stat().st_size >= 24, "the head of the file")
-        lab.podwire("exec", "n1-p1", "--", "ping", "-c", "2", "-i", "0.1", "10.244.1.1")
+        weak.podwire("exec", "n1-p1", "--", "ping", "-c", "2", "-i", "0.1", "10.244.1.1")
         terminal.send("\x03")
         assert terminal.end() == 0, terminal.seen
     assert _packets(file.read_bytes()) == 4
@@ -187,8 +194,8 @@ def test_mininet_command_line(lab: Caller) -> None:
     lab.podwire("verify")
 
 
-def test_mininet_commands_from_a_pipe(lab: Caller) -> None:
-    said = lab.podwire("cli", stdin="n1 hostname\nclient hostname\n").stderr
+def test_mininet_commands_from_a_pipe(weak: Caller) -> None:
+    said = weak.podwire("cli", stdin="n1 hostname\nclient hostname\n").stderr
     assert "n1\n" in said and "client\n" in said, said
 
 

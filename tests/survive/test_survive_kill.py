@@ -15,6 +15,8 @@ import pytest
 from callers import KINDS, SPEC, Caller
 from waiting import until
 
+from emulator.substrate import runtime
+
 pytestmark = pytest.mark.kernel
 
 NAME = "flannel-vxlan"
@@ -40,21 +42,20 @@ def _inside(pid: int) -> set[str]:
     return found
 
 
-def _held() -> set[str]:
-    """Every namespace that some process is in."""
+def _held(before_ticks: int) -> set[str]:
+    """Every namespace of a process that began before: numbers are given again to new ones."""
     return {
         name
         for folder in Path("/proc").glob("[0-9]*")
-        if "Z" not in _state(folder)
+        if (runtime.start_ticks(int(folder.name)) or before_ticks) < before_ticks
         for name in _inside(int(folder.name))
     }
 
 
-def _state(folder: Path) -> str:
-    try:
-        return (folder / "stat").read_text().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return "Z"
+def _ticks() -> int:
+    """The time now, as processes tell when they began."""
+    seconds = float(Path("/proc/uptime").read_text().split()[0])
+    return int(seconds * os.sysconf("SC_CLK_TCK"))
 
 
 def _interfaces() -> set[str]:
@@ -66,11 +67,11 @@ def _moments(caller: Caller, what: str, longest_s: float) -> list[float]:
     return [chance.uniform(0.0, longest_s) for _ in range(MOMENTS)]
 
 
-def _gone(caller: Caller, namespaces: set[str]) -> None:
+def _gone(caller: Caller, namespaces: set[str], killed_ticks: int) -> None:
     """Nothing is left but, at most, a stale directory, which the next command removes."""
     _nothing_runs(caller)
     home = _inside(os.getpid())
-    assert not (namespaces - home) & _held()
+    assert not (namespaces - home) & _held(killed_ticks)
     assert "no lab runs" in caller.podwire("ls").stdout
     assert caller.left() == []
 
@@ -85,7 +86,7 @@ def test_supervisor_killed_during_up(caller: Caller) -> None:
                 "a supervisor",
             )[0]
             time.sleep(moment)
-            namespaces = _inside(pid)
+            namespaces, killed = _inside(pid), _ticks()
             _kill(pid)
             _, err = up.communicate(timeout=20)
         finally:
@@ -93,7 +94,7 @@ def test_supervisor_killed_during_up(caller: Caller) -> None:
         if up.returncode:  # it was up, if it was killed late enough
             assert up.returncode == 1 and "the supervisor died" in err, err
             assert "Traceback" not in err
-        _gone(caller, namespaces)
+        _gone(caller, namespaces, killed)
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert _interfaces() == interfaces
     caller.podwire("up", SPEC)
@@ -122,55 +123,57 @@ def test_command_killed_during_up(caller: Caller) -> None:
     caller.podwire("down")
 
 
-def test_killed_during_down(caller: Caller) -> None:
-    for moment in _moments(caller, "down", 0.25)[: MOMENTS // 2]:
-        caller.podwire("up", SPEC)
-        (pid,) = caller.supervisors()
+def test_killed_during_down(either: Caller) -> None:
+    for moment in _moments(either, "down", 0.25)[: MOMENTS // 2]:
+        either.podwire("up", SPEC)
+        (pid,) = either.supervisors()
         namespaces = _inside(pid)
-        down = caller.start(caller.argv("down"))
+        killed = _ticks()
+        down = either.start(either.argv("down"))
         time.sleep(moment)
         down.kill()
         down.communicate(timeout=10)
-        if json.loads(caller.podwire("ls", "-o", "json").stdout):
-            caller.podwire("verify", "--no-probes")
-            caller.podwire("down")
-        _gone(caller, namespaces)
+        if json.loads(either.podwire("ls", "-o", "json").stdout):
+            either.podwire("verify", "--no-probes")
+            either.podwire("down")
+        _gone(either, namespaces, killed)
 
 
-def test_supervisor_killed_while_it_is_used(caller: Caller) -> None:
-    caller.podwire("up", SPEC)
-    (pid,) = caller.supervisors()
+def test_supervisor_killed_while_it_is_used(either: Caller) -> None:
+    either.podwire("up", SPEC)
+    (pid,) = either.supervisors()
     namespaces = _inside(pid)
     used = [
-        caller.start(caller.argv("exec", "n1-p1", "--", "sleep", "60")),
-        caller.start(caller.argv("capture", "n1:eth0", "-w", str(caller.home / "x.pcap"))),
+        either.start(either.argv("exec", "n1-p1", "--", "sleep", "60")),
+        either.start(either.argv("capture", "n1:eth0", "-w", str(either.home / "x.pcap"))),
     ]
-    until(lambda: {"sleep", "tcpdump"} <= set(caller.processes().values()), "both to run")
+    until(lambda: {"sleep", "tcpdump"} <= set(either.processes().values()), "both to run")
+    killed = _ticks()
     _kill(pid)
     for one in used:
         _, err = one.communicate(timeout=10)
         assert one.returncode not in (0, None), err
         assert "Traceback" not in err
-    _gone(caller, namespaces)
-    gone = caller.podwire("verify", code=1)
+    _gone(either, namespaces, killed)
+    gone = either.podwire("verify", code=1)
     assert "no running lab" in gone.stderr
-    caller.podwire("up", SPEC)
+    either.podwire("up", SPEC)
 
 
-def test_command_killed_while_it_is_used(caller: Caller) -> None:
-    caller.podwire("up", SPEC)
-    before = caller.processes()
-    used = caller.start(caller.argv("exec", "n1-p1", "--", "sleep", "60"))
-    until(lambda: "sleep" in caller.processes().values(), "the program to run")
+def test_command_killed_while_it_is_used(either: Caller) -> None:
+    either.podwire("up", SPEC)
+    before = either.processes()
+    used = either.start(either.argv("exec", "n1-p1", "--", "sleep", "60"))
+    until(lambda: "sleep" in either.processes().values(), "the program to run")
     used.kill()
     used.communicate(timeout=10)
-    until(lambda: caller.processes() == before, "the program to end with its command")
-    checking = caller.start(caller.argv("verify"), stdout=subprocess.DEVNULL)
+    until(lambda: either.processes() == before, "the program to end with its command")
+    checking = either.start(either.argv("verify"), stdout=subprocess.DEVNULL)
     time.sleep(0.2)
     checking.kill()
     checking.communicate(timeout=10)
-    until(lambda: caller.processes() == before, "the check to end")
-    assert "good" in caller.podwire("verify").stdout
+    until(lambda: either.processes() == before, "the check to end")
+    assert "good" in either.podwire("verify").stdout
 
 
 CONTAINERS = """\
@@ -221,32 +224,32 @@ def _sleeps(caller: Caller) -> dict[str, int]:
     return found
 
 
-def test_process_of_the_lab_killed(caller: Caller) -> None:
-    spec = caller.folder / "containers.yaml"
+def test_process_of_the_lab_killed(either: Caller) -> None:
+    spec = either.folder / "containers.yaml"
     spec.write_text(CONTAINERS)
-    caller.podwire("up", str(spec))
-    sleeps = until(lambda: len(found := _sleeps(caller)) == 3 and found, "all containers to run")
-    until(lambda: _container(caller, "done/job")["state"] == "ended", "the job to be done")
-    assert "good" in caller.podwire("verify").stdout
-    shell = until(lambda: [p for p, n in caller.processes().items() if n == "sh"], "a shell")[0]
+    either.podwire("up", str(spec))
+    sleeps = until(lambda: len(found := _sleeps(either)) == 3 and found, "all containers to run")
+    until(lambda: _container(either, "done/job")["state"] == "ended", "the job to be done")
+    assert "good" in either.podwire("verify").stdout
+    shell = until(lambda: [p for p, n in either.processes().items() if n == "sh"], "a shell")[0]
     _kill(shell)
     _kill(sleeps["1003"])
 
     again = until(
-        lambda: (now := _sleeps(caller)).get("1002", sleeps["1002"]) != sleeps["1002"] and now,
+        lambda: (now := _sleeps(either)).get("1002", sleeps["1002"]) != sleeps["1002"] and now,
         "the server to be started again",
     )
     # what the killed one had started went with it
     until(lambda: not Path(f"/proc/{sleeps['1001']}").exists(), "the server's child to end")
     assert "1003" not in again
-    verified = caller.podwire("verify", code=1).stdout
+    verified = either.podwire("verify", code=1).stdout
     assert "web/server: running, after 1 restarts (last killed by signal 9)" in verified
     assert "once/job: killed by signal 9" in verified
     assert "kernel: " in verified and " 0 deviations" in verified
-    listed = caller.podwire("ls").stdout
+    listed = either.podwire("ls").stdout
     assert "once/job ended (code -9)" in listed
     states = {
-        p["name"]: p for p in json.loads(caller.podwire("ls", "-o", "json").stdout)[0]["processes"]
+        p["name"]: p for p in json.loads(either.podwire("ls", "-o", "json").stdout)[0]["processes"]
     }
     assert states["web/server"]["restarts"] == 1
     assert states["done/job"] | {"pid": 0} == {

@@ -36,8 +36,8 @@ def full(folder: Path | str, size: str = "8k") -> list[str]:
     ]
 
 
-def test_full_disk_for_the_run_directory(caller: Caller) -> None:
-    said = run(caller, nested(*full(caller.run), caller.argv("up", SPEC)), 1)
+def test_full_disk_for_the_run_directory(either: Caller) -> None:
+    said = run(either, nested(*full(either.run), either.argv("up", SPEC)), 1)
     assert "No space left on device" in said and "free some space" in said
 
 
@@ -80,19 +80,19 @@ def test_full_disk_for_what_a_verb_writes(somebody: Caller) -> None:
     somebody.podwire("verify")
 
 
-def test_too_few_open_files(caller: Caller) -> None:
+def test_too_few_open_files(either: Caller) -> None:
     for count in (40, 1000):
-        argv = ["sh", "-c", f"ulimit -n {count}; exec {' '.join(caller.argv('up', SPEC))}"]
-        said = run(caller, argv, 3)
+        argv = ["sh", "-c", f"ulimit -n {count}; exec {' '.join(either.argv('up', SPEC))}"]
+        said = run(either, argv, 3)
         assert f"found at most {count}" in said and "ulimit -n " in said
-        argv = ["sh", "-c", f"ulimit -n {count}; exec {' '.join(caller.argv('doctor', SPEC))}"]
-        assert "MISSING  ulimit -n" in run(caller, argv, 3)
-    assert caller.left() == []
+        argv = ["sh", "-c", f"ulimit -n {count}; exec {' '.join(either.argv('doctor', SPEC))}"]
+        assert "MISSING  ulimit -n" in run(either, argv, 3)
+    assert either.left() == []
     # only the hard limit counts: the soft one is raised for the supervisor
-    argv = ["sh", "-c", f"ulimit -S -n 64; exec {' '.join(caller.argv('up', SPEC))}"]
-    started = caller.start(argv)
+    argv = ["sh", "-c", f"ulimit -S -n 64; exec {' '.join(either.argv('up', SPEC))}"]
+    started = either.start(argv)
     assert started.communicate(timeout=30)[1] == ""
-    caller.podwire("verify", "--no-probes")
+    either.podwire("verify", "--no-probes")
 
 
 def test_neighbour_table_too_small(somebody: Caller) -> None:
@@ -113,31 +113,31 @@ def test_neighbour_table_too_small(somebody: Caller) -> None:
     assert "warning: limit: neighbour table" in up.stderr and remedy in up.stderr
 
 
-def test_missing_programs(caller: Caller) -> None:
+def test_missing_programs(either: Caller) -> None:
     # programs are found by PATH, and then in the places of the system
     hidden = "for t in sockperf iperf3 ping; do mount --bind /dev/null $(command -v $t); done"
-    said = run(caller, nested(hidden, caller.argv("doctor")), 3)
+    said = run(either, nested(hidden, either.argv("doctor")), 3)
     for package in ("sockperf", "iperf3", "iputils-ping"):
         assert f"MISSING  sudo apt-get install {package}" in said
-    caller.podwire("up", SPEC)
-    missing = caller.podwire("exec", "n1", "--", "no-such-program", code=3)
+    either.podwire("up", SPEC)
+    missing = either.podwire("exec", "n1", "--", "no-such-program", code=3)
     assert "n1: no-such-program: found not installed" in missing.stderr
-    caller.podwire("exec", "n1", "--", "/etc/passwd", code=1)
+    either.podwire("exec", "n1", "--", "/etc/passwd", code=1)
 
 
-def test_nftables_library_missing(caller: Caller) -> None:
+def test_nftables_library_missing(either: Caller) -> None:
     listed = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True)
     (path, *_) = [
         row.split()[-1] for row in listed.stdout.splitlines() if "libnftables.so.1" in row
     ]
     hide = f"mount --bind /dev/null {os.path.realpath(path)}"
     for verb in ("up", "doctor"):
-        said = run(caller, nested(hide, caller.argv(verb, SPEC)), 3)
+        said = run(either, nested(hide, either.argv(verb, SPEC)), 3)
         assert "sudo apt-get install nftables" in said
-    assert caller.left() == []
+    assert either.left() == []
 
 
-def test_kernel_without_vxlan(caller: Caller) -> None:
+def test_kernel_without_vxlan(either: Caller) -> None:
     """The kernel itself answers: it is asked for a kind of device that it has not."""
     program = (
         "import sys\n"
@@ -149,12 +149,12 @@ def test_kernel_without_vxlan(caller: Caller) -> None:
         "from emulator.cli import main\n"
         "sys.exit(main(sys.argv[1:]))\n"
     )
-    said = run(caller, [sys.executable, "-c", program, "up", SPEC], 3)
+    said = run(either, [sys.executable, "-c", program, "up", SPEC], 3)
     assert "expected a kernel with vxlan devices" in said and "sudo modprobe vxlan" in said
     assert "n1 vxlan flannel.1" in said and "Unknown device type" in said
-    said = run(caller, [sys.executable, "-c", program, "doctor"], 3)
+    said = run(either, [sys.executable, "-c", program, "doctor"], 3)
     assert "MISSING  sudo modprobe vxlan" in said
-    assert caller.left() == []
+    assert either.left() == []
 
 
 def test_system_that_forbids_user_namespaces(caller: Caller) -> None:
@@ -166,26 +166,26 @@ def test_system_that_forbids_user_namespaces(caller: Caller) -> None:
     assert caller.left() == []
 
 
-def test_too_few_network_namespaces(caller: Caller) -> None:
+def test_too_few_network_namespaces(either: Caller) -> None:
     few = "echo 5 > /proc/sys/user/max_net_namespaces"
     for verb in ("up", "doctor"):
-        said = run(caller, nested(few, caller.argv(verb, SPEC)), 3)
+        said = run(either, nested(few, either.argv(verb, SPEC)), 3)
         assert "user.max_net_namespaces = 5" in said
         assert "sudo sysctl user.max_net_namespaces=" in said
-    assert caller.left() == []
+    assert either.left() == []
 
 
-def test_network_namespaces_spent_by_another_lab(caller: Caller) -> None:
+def test_network_namespaces_spent_by_another_lab(either: Caller) -> None:
     steps = nested(
         "echo 15 > /proc/sys/user/max_net_namespaces",
-        caller.argv("up", SPEC),
-        f"{' '.join(caller.argv('up', SPEC, '--name', 'two'))} || code=$?",
-        caller.argv("ls"),
-        caller.argv("verify", "--no-probes"),
-        caller.argv("down", "--all"),
+        either.argv("up", SPEC),
+        f"{' '.join(either.argv('up', SPEC, '--name', 'two'))} || code=$?",
+        either.argv("ls"),
+        either.argv("verify", "--no-probes"),
+        either.argv("down", "--all"),
         "exit $code",
     )
-    said = run(caller, steps, 1)
+    said = run(either, steps, 1)
     assert "podwire up: " in said and "ENOSPC" in said and "take other labs down" in said
     assert "two " not in said
 
