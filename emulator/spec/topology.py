@@ -67,8 +67,7 @@ def check_network(
         subnet = addresses.node_subnet[far.name] if addresses else f"the pods of {far.name}"
         findings.add(
             backend,
-            f"{mode} with nodes in {len(first)} segments "
-            f"({', '.join(first)})",
+            f"{mode} with nodes in {len(first)} segments ({', '.join(first)})",
             "all nodes on one segment",
             reason.format(near=near.name, far=far.name, subnet=subnet),
         )
