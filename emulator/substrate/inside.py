@@ -42,6 +42,17 @@ def enter_world(world: World) -> None:
             | libc.CLONE_NEWUTS
             | libc.CLONE_NEWIPC,
         )
+    except OSError as error:
+        if not world.alive():
+            raise _gone(world) from error
+        raise PodwireError(
+            Problem(
+                f"entering lab {world.name}",
+                error.strerror or str(error),
+                "a lab that was started from here",
+                "one from a container or user namespace is entered from there",
+            )
+        ) from error
     finally:
         os.close(fd)
 
