@@ -15,8 +15,6 @@ import pytest
 from callers import KINDS, SPEC, Caller
 from waiting import until
 
-from emulator.substrate import runtime
-
 pytestmark = pytest.mark.kernel
 
 NAME = "flannel-vxlan"
