@@ -8,7 +8,7 @@
 
 A cluster made by ``with`` lives as long as the block, and at most as long as the process.
 ``up(keep=True)`` leaves it running for other programs, which find it by
-:meth:`Cluster.attach`.
+:meth:`Cluster.attach`. (Over 300 lines: one interface of many short methods, read whole.)
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 It holds the one truth about the lab: the resolved spec, the faults laid over it, the
 plan that follows from both. Whatever only reads runs in a forked child, so that a long
 verify does not keep others waiting; whatever changes runs here, one after the other.
+(Over 300 lines: serving and what can be asked belong to one state.)
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ The start of a program forks twice. The first child enters the lab (user, mount,
 network namespaces) and its private files; since only children of a process are in the
 PID namespace that it entered, it then makes a sibling that becomes the program, so that
 the caller can wait for it. The program is killed when the *thread* that started it ends,
-or the lab. (Over 300 lines: the ways to run something in a lab share entering it and
-reporting from it.)
+or the lab.
 """
 
 from __future__ import annotations
@@ -13,19 +12,17 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import selectors
 import signal
 import struct
-import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import IO, NamedTuple, NoReturn
 
 from emulator.errors import LabGone, PodwireError, Problem, Unsupported
-from emulator.place import Completed
 from emulator.substrate import libc
 from emulator.substrate.inside import enter_netns, enter_world, lent_terminal
+from emulator.substrate.program import Process
 from emulator.substrate.runtime import World
 from emulator.substrate.sandbox import environment, private_files
 from emulator.substrate.seccomp import pretend_setgroups
@@ -48,150 +45,6 @@ PACKAGES = {
     "telnet": "telnet",
 }
 """The Debian package of each program that Podwire uses."""
-
-
-class Process:
-    """A program in the lab. ``pid`` is the host's id of it.
-
-    Its outputs are pipes, or the caller's own (descriptors -1). A program with pipes leads
-    a session of its own: the terminal's Ctrl-C does not reach it, ``kill`` reaches what it
-    has started.
-    """
-
-    def __init__(self, argv: tuple[str, ...], pid: int, stdout: int, stderr: int) -> None:
-        self.argv = argv
-        self.pid = pid
-        self._out = {stdout: bytearray(), stderr: bytearray()}
-        self._order = (stdout, stderr)
-        self._open = {fd for fd in (stdout, stderr) if fd >= 0}
-        self._pidfd = os.pidfd_open(pid)
-        self._code: int | None = None
-
-    def poll(self) -> int | None:
-        """The return code (negative: a signal), or None while it runs."""
-        return self._reap(os.WNOHANG)
-
-    def wait(self, timeout_s: float) -> Completed:
-        """Read both outputs to the end. Past the deadline: killed, PodwireError."""
-        deadline = time.monotonic() + timeout_s
-        with selectors.DefaultSelector() as selector:
-            if self._code is None:
-                selector.register(self._pidfd, selectors.EVENT_READ)
-            else:
-                deadline = min(deadline, time.monotonic() + _REST_S)
-            for fd in self._open:
-                selector.register(fd, selectors.EVENT_READ)
-            while selector.get_map():
-                ready = selector.select(max(0.0, deadline - time.monotonic()))
-                if not ready:
-                    break
-                for key, _ in ready:
-                    if key.fd == self._pidfd:
-                        selector.unregister(self._pidfd)
-                        self._reap()
-                        deadline = min(deadline, time.monotonic() + _REST_S)
-                    elif not self._read(key.fd):
-                        selector.unregister(key.fd)
-        if self._code is None:
-            self.kill()
-            raise PodwireError(
-                Problem(
-                    " ".join(self.argv),
-                    f"still running after {timeout_s:g} s",
-                    "an end before the deadline",
-                )
-            )
-        self._close()
-        out, err = (bytes(self._out.get(fd, b"")) for fd in self._order)
-        return Completed(self.argv, self._code, out, err)
-
-    def wait_interactive(self, seconds: float | None = None) -> int:
-        """Wait for a program without pipes; its code.
-
-        After ``seconds`` it is interrupted, and killed if it does not heed that.
-        """
-        if seconds is not None and not self._ends(seconds):
-            signal.pidfd_send_signal(self._pidfd, signal.SIGINT)
-            if not self._ends(_PATIENCE_S):
-                signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
-        code = self._reap()
-        assert code is not None
-        return code
-
-    def stream(self, file: IO[bytes], seconds: float | None = None) -> Completed:
-        """Copy the program's output to a file until it ends.
-
-        It is interrupted after ``seconds`` or by Ctrl-C, and what it then still says is
-        copied as well.
-        """
-        stdout = self._order[0]
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
-            selector.register(stdout, selectors.EVENT_READ)
-            while True:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                try:
-                    late = not selector.select(left)
-                except KeyboardInterrupt:
-                    late = True
-                if late:
-                    self.signal(signal.SIGINT)
-                    deadline = None
-                    continue
-                data = os.read(stdout, 1 << 16)
-                if not data:
-                    break
-                file.write(data)
-                file.flush()
-        return self.wait(_PATIENCE_S)
-
-    def signal(self, number: int) -> None:
-        """Send a signal; nothing when it has ended."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self._pidfd, number)
-
-    def kill(self) -> None:
-        """End it now, with what it has started, and reap it."""
-        if self.poll() is None:
-            with contextlib.suppress(ProcessLookupError):
-                if self._order[0] >= 0:
-                    os.killpg(self.pid, signal.SIGKILL)
-                else:
-                    os.kill(self.pid, signal.SIGKILL)
-            self._reap()
-        self._close()
-
-    def _reap(self, flags: int = 0) -> int | None:
-        if self._code is None:
-            pid, status = os.waitpid(self.pid, flags)
-            if pid:
-                self._code = os.waitstatus_to_exitcode(status)
-                os.close(self._pidfd)
-        return self._code
-
-    def _ends(self, seconds: float) -> bool:
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._pidfd, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
-
-    def _read(self, fd: int) -> bool:
-        data = os.read(fd, 1 << 16)
-        self._out[fd] += data
-        if not data:
-            os.close(fd)
-            self._open.discard(fd)
-        return bool(data)
-
-    def _close(self) -> None:
-        for fd in self._open:
-            os.close(fd)
-        self._open.clear()
-
-
-_REST_S = 1.0
-"""How long the outputs of a program that has ended are read: a child of it may hold them."""
-_PATIENCE_S = 5.0
 
 
 def spawn(
@@ -356,3 +209,6 @@ def _failure(ns: str, argv: tuple[str, ...], kind: bytes, number: int, words: st
             )
         )
     return PodwireError(Problem(f"{ns}: {' '.join(argv)}", words or "no start", "it to start"))
+
+
+__all__ = ["PACKAGES", "Process", "run_on_terminal", "spawn"]
