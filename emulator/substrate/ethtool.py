@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import errno
 import fcntl
+import functools
 import socket
 import struct
 from fnmatch import fnmatchcase
@@ -39,8 +40,14 @@ class FeatureBits(NamedTuple):
     blocks: int
 
 
-def feature_bits(sock: socket.socket, dev: str = "lo") -> FeatureBits:
+@functools.cache
+def feature_bits() -> FeatureBits:
     """Ask the kernel for the names of its features; their numbers differ between versions."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        return _feature_bits(sock, "lo")
+
+
+def _feature_bits(sock: socket.socket, dev: str) -> FeatureBits:
     data = bytearray(struct.pack("=IIQI", _GSSET_INFO, 0, 1 << _ETH_SS_FEATURES, 0))
     _ioctl(sock, dev, data)
     (count,) = struct.unpack_from("=I", data, 16)
@@ -54,8 +61,9 @@ def feature_bits(sock: socket.socket, dev: str = "lo") -> FeatureBits:
     return FeatureBits(mask(_TSO), mask(_GSO), mask(_GRO), (count + 31) // 32)
 
 
-def requested(sock: socket.socket, dev: str, bits: FeatureBits) -> tuple[bool, bool, bool]:
+def requested(sock: socket.socket, dev: str) -> tuple[bool, bool, bool]:
     """(tso, gso, gro) as requested. OSError (ENODEV where the interface is gone)."""
+    bits = feature_bits()
     data = bytearray(struct.pack("=II", _GFEATURES, bits.blocks) + bytes(16 * bits.blocks))
     _ioctl(sock, dev, data)
     value = 0
@@ -65,8 +73,9 @@ def requested(sock: socket.socket, dev: str, bits: FeatureBits) -> tuple[bool, b
     return bool(value & bits.tso), bool(value & bits.gso), bool(value & bits.gro)
 
 
-def change(sock: socket.socket, dev: str, bits: FeatureBits, on: int, off: int) -> bytearray:
+def change(sock: socket.socket, dev: str, on: int, off: int) -> bytearray:
     """Request the features of mask ``on`` and drop those of ``off``. Returns the request."""
+    bits = feature_bits()
     request = bytearray(struct.pack("=II", _SFEATURES, bits.blocks))
     for block in range(bits.blocks):
         shift = 32 * block

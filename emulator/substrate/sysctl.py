@@ -32,6 +32,10 @@ class Sysctls:
         folder.mkdir(parents=True, exist_ok=True)
         self._fresh = folder
 
+    def use_own_procfs(self) -> None:
+        """In a forked child: what the parent keeps mounted is the parent's to change."""
+        self._fresh = None
+
     def born_with(self, r: Sysctl) -> bool:
         """Whether a fresh namespace already has the value (or lacks an optional sysctl).
 

@@ -118,9 +118,9 @@ def _try_all() -> list[Tried]:
         send(*encode.qdisc(qdisc, at, False))
 
     def offloads() -> None:
-        bits = ethtool.feature_bits(route.socket)
-        ethtool.change(route.socket, "t0", bits, bits.gro, bits.tso | bits.gso)
-        if ethtool.requested(route.socket, "t0", bits) != (False, False, True):
+        bits = ethtool.feature_bits()
+        ethtool.change(route.socket, "t0", bits.gro, bits.tso | bits.gso)
+        if ethtool.requested(route.socket, "t0") != (False, False, True):
             raise OSError(95, "the request has no effect")
 
     def masquerade() -> None:

@@ -1,0 +1,157 @@
+"""The network namespaces of a lab: their descriptors, sockets and interface indices.
+
+Interface indices are chosen here, unique in the whole lab: nothing is looked up while
+building, and the two ends of a veth pair find each other when reading.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+from pathlib import Path
+from typing import Protocol
+
+from emulator.errors import KernelRefused, Problem
+from emulator.substrate import libc
+from emulator.substrate.netlink import Netlink
+
+_MOST_SOCKETS = 256
+
+
+class Trace(Protocol):
+    """Hears every operation that reaches the kernel (the replay experiment records them)."""
+
+    def netns(self, ns: str) -> None: ...
+    def enter(self, ns: str) -> None: ...
+    def netlink(self, ns: str, buffer: bytes, relocations: list[tuple[int, str]]) -> None: ...
+    def ethtool(self, ns: str, dev: str, request: bytes) -> None: ...
+    def sysctl(self, ns: str, name: str, value: str) -> None: ...
+    def nft(self, ns: str, text: str) -> None: ...
+
+
+class Namespaces:
+    """To be used from one thread of the process that holds them."""
+
+    def __init__(self, names: Path, files: Path, trace: Trace | None = None) -> None:
+        """``names``: where namespaces get a name (``/run/netns``); ``files``: where each
+        namespace's own files lie."""
+        self.names = names
+        self.files = files
+        self.trace = trace
+        self.fds: dict[str, int] = {}
+        self.fresh: set[str] = set()
+        """Those made since ``fresh`` was cleared: they have the values of birth."""
+        self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        self._index: dict[str, dict[str, int]] = {}
+        self._next_index = 2
+        self._sockets: dict[str, Netlink] = {}
+
+    def create(self, ns: str) -> None:
+        """A new namespace with a name; the thread is in it afterwards. OSError."""
+        if ns in self.fds:
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), ns)
+        libc.unshare(libc.CLONE_NEWNET)
+        fd = self.fds[ns] = _high(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
+        os.symlink(f"/proc/{os.getpid()}/fd/{fd}", f"{self.names}/{ns}")
+        self.fresh.add(ns)
+        if self.trace:
+            self.trace.netns(ns)
+
+    def adopt(self, ns: str, path: Path) -> None:
+        """Take in a namespace that somebody else made and holds (``/run/netns/<ns>``)."""
+        self.fds[ns] = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def forget(self, ns: str) -> None:
+        """Let a namespace go; the kernel removes it when nobody else holds it."""
+        fd = self.fd(ns)
+        found = self._sockets.pop(ns, None)
+        if found:
+            found.close()
+        os.close(fd)
+        del self.fds[ns]
+        name = self.names / ns
+        if name.is_symlink():  # not so where the namespace was adopted
+            name.unlink()
+        self._index.pop(ns, None)
+
+    def close(self) -> None:
+        """Let every namespace go."""
+        self.close_sockets()
+        for ns in list(self.fds):
+            self.forget(ns)
+        os.close(self._home)
+
+    def fd(self, ns: str) -> int:
+        """The descriptor of a namespace. KernelRefused when the lab has none of that name."""
+        found = self.fds.get(ns)
+        if found is None:
+            words = "no such namespace in the lab"
+            raise KernelRefused(Problem(f"{ns} netns", f"ENOENT ({words})", "one of the lab's"))
+        return found
+
+    def enter(self, ns: str) -> None:
+        """Put the calling thread into a namespace of the lab. KernelRefused when it has none
+        of that name."""
+        libc.setns(self.fd(ns), libc.CLONE_NEWNET)
+        if self.trace:
+            self.trace.enter(ns)
+
+    def leave(self) -> None:
+        """Put the calling thread back into the namespace that the lab was made from."""
+        libc.setns(self._home, libc.CLONE_NEWNET)
+
+    def socket(self, ns: str) -> Netlink:
+        """A route socket of a namespace; the thread is in that namespace afterwards."""
+        self.enter(ns)
+        found = self._sockets.get(ns)
+        if found is None:
+            if len(self._sockets) >= _MOST_SOCKETS:
+                self.close_sockets()
+            found = self._sockets[ns] = Netlink()
+        return found
+
+    def close_sockets(self) -> None:
+        """Close every route socket (a forked child must not read the replies of its parent)."""
+        for found in self._sockets.values():
+            found.close()
+        self._sockets.clear()
+
+    def index(self, ns: str, name: str) -> int:
+        """The index of an interface, chosen at the first question. ``lo`` is always 1."""
+        if name == "lo":
+            return 1
+        own = self._index.setdefault(ns, {})
+        found = own.get(name)
+        if found is None:
+            found = own[name] = self._next_index
+            self._next_index += 1
+        return found
+
+    def file(self, ns: str, path: str) -> Path:
+        """Where a file of a namespace lies for the process that holds the lab."""
+        return self.files / ns / path.lstrip("/")
+
+    def learn(self, ns: str, name: str, number: int) -> None:
+        """An interface that is there already has this index."""
+        self._index.setdefault(ns, {})[name] = number
+        self._next_index = max(self._next_index, number + 1)
+
+    def unlearn(self, ns: str, name: str) -> None:
+        """The interface is gone."""
+        self._index.get(ns, {}).pop(name, None)
+
+
+def _high(fd: int) -> int:
+    """The same descriptor with a number that leaves the low ones free.
+
+    libnftables waits by select(2), which aborts the process for a socket above 1023.
+    """
+    try:
+        high = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 1024)
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        return fd  # the limit on open files is lower: then no number is too high
+    os.close(fd)
+    return high

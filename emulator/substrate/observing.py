@@ -1,0 +1,136 @@
+"""Reading the state of namespaces back into the same resources that a plan is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+from emulator.plan.resources import (
+    Bridge,
+    File,
+    Foreign,
+    Interface,
+    Netns,
+    NftTable,
+    Resource,
+    Sysctl,
+    Vxlan,
+)
+from emulator.substrate import decode, encode, ethtool, nft, rtnl
+from emulator.substrate.namespaces import Namespaces
+from emulator.substrate.netlink import Netlink, attr_u32
+from emulator.substrate.pairs import pairs
+from emulator.substrate.sysctl import Sysctls
+
+
+class Observer:
+    """Observes the namespaces of one lab."""
+
+    def __init__(self, spaces: Namespaces, sysctls: Sysctls) -> None:
+        self.spaces = spaces
+        self._sysctls = sysctls
+
+    def observe(self, known: Iterable[Resource]) -> Iterator[Resource]:
+        """Every resource of every namespace; ``known`` says which sysctls and files to read."""
+        asked: dict[str, list[Resource]] = {}
+        for r in known:
+            if type(r) in (Sysctl, File):
+                asked.setdefault(r.ns, []).append(r)
+        veths: dict[str, list[decode.Link]] = {}
+        for ns in self.spaces.fds:
+            yield Netns(ns)
+            socket = self.spaces.socket(ns)
+            link_body = encode.ifinfo(0) + attr_u32(
+                rtnl.IFLA_EXT_MASK, rtnl.RTEXT_FILTER_SKIP_STATS
+            )
+            links = list(decode.links(socket.dump(rtnl.RTM_GETLINK, link_body)))
+            names = {link.number: link.name for link in links}
+            for link in links:
+                self.spaces.learn(ns, link.name, link.number)
+                if link.kind == "veth":
+                    veths.setdefault(ns, []).append(link)
+                yield from self._observe_link(ns, link, names, socket)
+            yield from self._observe_tables(ns, socket, links, names)
+            for r in asked.get(ns, ()):
+                found = self._observe_asked(r)
+                if found is not None:
+                    yield found
+        yield from pairs(veths, self._numbers)
+
+    def _numbers(self, ns: str, others: Sequence[str]) -> dict[str, int]:
+        """The numbers by which ``ns`` knows other namespaces of the lab, those it knows."""
+        messages = [encode.namespace_number(self.spaces.fds[other]) for other in others]
+        answers = self.spaces.socket(ns).ask(messages)
+        found = zip(others, map(decode.namespace_number, answers), strict=True)
+        return {other: number for other, number in found if number >= 0}
+
+    def _observe_link(
+        self, ns: str, link: decode.Link, names: Mapping[int, str], socket: Netlink
+    ) -> Iterator[Resource]:
+        if link.kind == "bridge":
+            yield Bridge(ns, link.name)
+        elif link.kind == "vxlan":
+            yield _vxlan(ns, link, names)
+        elif link.kind != "veth" and link.name != "lo":
+            yield Foreign(ns, "device", link.name, link.kind or "device")
+        tso, gso, gro = ethtool.requested(socket.socket, link.name)
+        yield Interface(
+            ns,
+            link.name,
+            link.up,
+            link.mtu,
+            link.mac,
+            names.get(link.master, ""),
+            link.hairpin,
+            tso,
+            gso,
+            gro,
+        )
+
+    @staticmethod
+    def _observe_tables(
+        ns: str, socket: Netlink, links: list[decode.Link], names: Mapping[int, str]
+    ) -> Iterator[Resource]:
+        inet = b"\2" + bytes(11)
+        yield from decode.addrs(ns, socket.dump(rtnl.RTM_GETADDR, b"\2" + bytes(7)), names)
+        yield from decode.neighbours(ns, socket.dump(rtnl.RTM_GETNEIGH, inet), names)
+        yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, inet), names)
+        yield from decode.rules(ns, socket.dump(rtnl.RTM_GETRULE, inet))
+        vxlans = {link.number: link.name for link in links if link.kind == "vxlan"}
+        if vxlans:
+            bridge = bytes([rtnl.AF_BRIDGE]) + bytes(11)
+            yield from decode.forwarding(ns, socket.dump(rtnl.RTM_GETNEIGH, bridge), vxlans)
+
+        def classes() -> Iterator[tuple[int, bytes]]:
+            # a class dump is per interface
+            for link in links:
+                head = bytes(4) + link.number.to_bytes(4, "little") + bytes(12)
+                yield from socket.dump(rtnl.RTM_GETTCLASS, head)
+
+        roots = list(socket.dump(rtnl.RTM_GETQDISC, bytes(20)))
+        yield from decode.qdiscs(ns, roots, classes(), names)
+        for (family, name), text in nft.tables().items():
+            yield NftTable(ns, family, name, text)
+
+    def _observe_asked(self, r: Resource) -> Resource | None:
+        if type(r) is Sysctl:
+            value = self._sysctls.read(r.name)
+            return None if value is None else r._replace(value=value)
+        assert type(r) is File
+        try:
+            return r._replace(text=self.spaces.file(r.ns, r.path).read_text())
+        except FileNotFoundError:
+            return None
+
+
+def _vxlan(ns: str, link: decode.Link, names: Mapping[int, str]) -> Vxlan:
+    data = link.data
+    local = data.get(rtnl.IFLA_VXLAN_LOCAL, b"")
+    return Vxlan(
+        ns,
+        link.name,
+        int.from_bytes(data[rtnl.IFLA_VXLAN_ID][:4], "little"),
+        names.get(int.from_bytes(data.get(rtnl.IFLA_VXLAN_LINK, b"")[:4], "little"), ""),
+        ".".join(str(byte) for byte in local[:4]),
+        int.from_bytes(data[rtnl.IFLA_VXLAN_PORT][:2], "big"),
+        data.get(rtnl.IFLA_VXLAN_LEARNING, b"\0")[:1] == b"\1",
+    )
