@@ -13,7 +13,7 @@ from emulator.matrix import compare, grid
 from emulator.measure.probe import observe
 from emulator.measure.whereabouts import whereabouts
 from emulator.oracle import predict
-from emulator.plan import Plan, deviations
+from emulator.plan import Plan, deviations, natural
 from emulator.plan.resources import Process
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import Statement, statements
@@ -78,7 +78,8 @@ def verify(
         kernel.leave()
         count = len(predicted)
         differences = tuple(str(d) for d in compare(predicted, seen))
-        sentences = (*statements(spec, addressing, seen), _shared(kernel, states))
+        judged = (*statements(spec, addressing, seen), _shared(kernel, states))
+        sentences = tuple(sorted(judged, key=lambda one: natural(one.number)))
         picture = grid(spec, predicted, seen)
     return Report(
         len(plan),

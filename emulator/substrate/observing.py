@@ -9,6 +9,7 @@ from emulator.plan.resources import (
     File,
     Foreign,
     Interface,
+    Key,
     Netns,
     NftTable,
     Resource,
@@ -30,11 +31,18 @@ class Observer:
         self._sysctls = sysctls
 
     def observe(self, known: Iterable[Resource]) -> Iterator[Resource]:
-        """Every resource of every namespace; ``known`` says which sysctls and files to read."""
+        """Every resource of every namespace; ``known`` says which sysctls and files to read.
+
+        A table of nftables that is one of ``known`` in the words of another version of nft is
+        that one.
+        """
         asked: dict[str, list[Resource]] = {}
+        worded: dict[Key, NftTable] = {}
         for r in known:
             if type(r) in (Sysctl, File):
                 asked.setdefault(r.ns, []).append(r)
+            elif type(r) is NftTable:
+                worded[r.key] = r
         veths: dict[str, list[decode.Link]] = {}
         for ns in self.spaces.fds:
             yield Netns(ns)
@@ -50,10 +58,15 @@ class Observer:
                     veths.setdefault(ns, []).append(link)
                 yield from self._observe_link(ns, link, names, socket)
             yield from self._observe_tables(ns, socket, links, names)
+            for (family, name), text in nft.tables().items():
+                found = NftTable(ns, family, name, text)
+                wanted = worded.get(found.key, found)
+                same = wanted.text == text or nft.normal(wanted.text) == text
+                yield wanted if same else found
             for r in asked.get(ns, ()):
-                found = self._observe_asked(r)
-                if found is not None:
-                    yield found
+                there = self._observe_asked(r)
+                if there is not None:
+                    yield there
         yield from pairs(veths, self._numbers)
 
     def _numbers(self, ns: str, others: Sequence[str]) -> dict[str, int]:
@@ -108,8 +121,6 @@ class Observer:
 
         roots = list(socket.dump(rtnl.RTM_GETQDISC, bytes(20)))
         yield from decode.qdiscs(ns, roots, classes(), names)
-        for (family, name), text in nft.tables().items():
-            yield NftTable(ns, family, name, text)
 
     def _observe_asked(self, r: Resource) -> Resource | None:
         if type(r) is Sysctl:

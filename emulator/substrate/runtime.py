@@ -214,7 +214,8 @@ def find(name: str | None) -> World:
         return running[0]
     if not running:
         raise LabGone(Problem("lab", "no running lab", "one", "podwire up SPEC"))
-    raise SpecError(Problem("lab", f"several: {names}", "one", "name it: --lab NAME"))
+    hint = "name it: --lab NAME (podwire down NAME)"
+    raise SpecError(Problem("lab", f"several: {names}", "one", hint))
 
 
 def released(world: World) -> bool:
