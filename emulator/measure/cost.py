@@ -18,6 +18,9 @@ from emulator.place import Place
 
 METRICS = ("cpu_s_per_gb", "steal_ratio", "idle_ratio")
 RATE_KEPT = 0.97
+BACKGROUND_LIMIT = 0.2
+"""Share of the machine that others may use in the idle window: what they use half a second
+later is not known, and above this it is as large as what is measured."""
 
 
 def cpu_per_gb(
@@ -96,7 +99,7 @@ def samples(
 ) -> tuple[Sample, ...]:
     """The samples from the rate that was received and the two windows.
 
-    MeasureFailed when the rate was not kept.
+    MeasureFailed when the rate was not kept, or others used too much of the machine.
     """
     rate_bit_s = asked["rate_bit_s"]
     assert isinstance(rate_bit_s, int)
@@ -107,6 +110,12 @@ def samples(
     gigabytes = throughput_bit_s * spent.window_s / 8 / 1e9
     own_s = spent.busy_s
     if background is not None:
+        others = background.busy_s / background.all_s
+        if others > BACKGROUND_LIMIT:
+            raise MeasureFailed(
+                f"other work took {others:.0%} of the machine just before: at most "
+                f"{BACKGROUND_LIMIT:.0%} can be subtracted"
+            )
         own_s -= background.busy_s * spent.window_s / background.window_s
     detail: dict[str, object] = {
         **asked,

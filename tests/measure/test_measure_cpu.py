@@ -85,6 +85,12 @@ def test_cost_subtracts_the_background_for_the_length_of_the_window() -> None:
     assert idle.value == pytest.approx(0.5)
 
 
+def test_a_background_too_large_to_be_subtracted_is_a_failure_that_says_so() -> None:
+    background = cpu.Spent(0.5, {0: 0.2, 1: 0.1}, 0.7, cpu.Times(*[0.0] * 8))
+    with pytest.raises(MeasureFailed, match=r"30% of the machine.* at most 20%"):
+        cost.samples(4e9, spent(), background, {"rate_bit_s": 4_000_000_000})
+
+
 def test_without_a_background_nothing_is_subtracted_and_it_is_said() -> None:
     per_gb = cost.samples(2e9, spent(), None, {"rate_bit_s": 2_000_000_000})[0]
     assert per_gb.value == pytest.approx(2.0 / 0.5)
