@@ -48,14 +48,32 @@ def gone(pid: int) -> bool:
     return not any(world.name.endswith(f"-{pid}") for world in runtime.worlds())
 
 
-def test_a_run_leaves_a_folder_as_the_format_says(tmp_path: Path) -> None:
-    running = podwire(
-        "run", "overlay-vs-routed", "--quick", "--blocks", "1", "-o", "json", results=tmp_path
-    )
-    code, out, err = finished(running)
-    assert code == 0, err
+@pytest.fixture(scope="module")
+def two(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[int, Path, str]]:
+    """Two runs, the second started while the first measures: process, results, JSON of each."""
+    paths = [tmp_path_factory.mktemp("first"), tmp_path_factory.mktemp("second")]
+    words = ("run", "overlay-vs-routed", "--quick", "--blocks", "1", "-o", "json")
+    first = podwire(*words, results=paths[0])
+    begun(first, "warm-up in")
+    second = podwire(*words, results=paths[1])
+    assert f"process {first.pid}" in begun(second, "waiting for")
+    ends = [finished(one) for one in (first, second)]
+    assert [code for code, _, _ in ends] == [0, 0], ends
+    return [
+        (process.pid, path, out)
+        for process, path, (_, out, _) in zip((first, second), paths, ends, strict=True)
+    ]
+
+
+def test_two_runs_wait_for_each_other(two: list[tuple[int, Path, str]]) -> None:
+    first, second = (store.read(only_run(path, "overlay-vs-routed")).manifest for _, path, _ in two)
+    assert second["started"] >= first["ended"]
+
+
+def test_a_run_leaves_a_folder_as_the_format_says(two: list[tuple[int, Path, str]]) -> None:
+    pid, results, out = two[0]
     answer = json.loads(out)
-    folder = only_run(tmp_path, "overlay-vs-routed")
+    folder = only_run(results, "overlay-vs-routed")
     assert {path.name for path in folder.iterdir()} == FILES
     assert (folder.parent / "latest").resolve() == folder.resolve()
     run = store.read(folder)
@@ -75,7 +93,7 @@ def test_a_run_leaves_a_folder_as_the_format_says(tmp_path: Path) -> None:
     tools = run.manifest["fingerprint"]["tools"]
     assert set(tools) == {"iperf3", "sockperf", "ip", "nft"}
     assert all(version[0].isdigit() for version in tools.values())
-    assert gone(running.pid)
+    assert gone(pid)
 
 
 @pytest.mark.parametrize("name", ["overlay-vs-routed", "fidelity"])
@@ -83,10 +101,10 @@ def test_one_tiny_block_of_everything_in_full(name: str, tmp_path: Path) -> None
     """Every instrument, both ways of building, and the gates; over a few of the conditions."""
     module: ModuleType = experiments.module(name, "experiment")
     quick = module.settings(True)
-    searched = name == "overlay-vs-routed"
+    everything = name == "overlay-vs-routed"
     options = {**quick.options, "quick": False, "throughput_s": 0.5, "omit_s": 0.2,
-               "transactions_s": 0.2, "round_trips_s": 1, "cost_s": 0.5,
-               "cost_bit_s": 100_000_000, "trial_s": 0.3 if searched else 0}  # fmt: skip
+               "transactions_s": 0.2, "round_trips_s": 1, "cost_s": 0.5 if everything else 0,
+               "cost_bit_s": 100_000_000, "trial_s": 0.3 if everything else 0}  # fmt: skip
     settings = replace(quick, blocks=1, warm_up=False, options=options)
     experiment = module.experiment(settings)
     kept = {"overlay-vs-routed": ("host_full_9000_nodes", "vxlan_wire_1500_nodes",
@@ -153,18 +171,6 @@ def test_kill_9_leaves_finished_samples_and_nothing_of_the_lab(tmp_path: Path) -
     assert whole.rows[: len(after.rows)] == after.rows
     assert {row.block for row in whole.complete()} == {1, 2}
     assert "throughput_bit_s" in out
-
-
-def test_two_runs_wait_for_each_other(tmp_path: Path) -> None:
-    first = podwire("run", "overlay-vs-routed", "--quick", "--blocks", "1", results=tmp_path / "a")
-    begun(first, "warm-up in")
-    second = podwire("run", "overlay-vs-routed", "--quick", "--blocks", "1", results=tmp_path / "b")
-    said = begun(second, "waiting for")
-    assert f"process {first.pid}" in said
-    assert finished(first)[0] == 0
-    ended = store.read(only_run(tmp_path / "a", "overlay-vs-routed")).manifest["ended"]
-    assert finished(second)[0] == 0
-    assert store.read(only_run(tmp_path / "b", "overlay-vs-routed")).manifest["started"] >= ended
 
 
 def test_a_script_that_fails_leaves_no_lab(tmp_path: Path) -> None:
