@@ -27,7 +27,6 @@ from emulator.faults import Fault
 from emulator.plan import Op, Plan, State, diff
 from emulator.plan.converge import converge
 from emulator.plan.resources import Process, Resource
-from emulator.plan.text import line
 from emulator.spec.resolved import ResolvedSpec
 from emulator.stations import cables, stations
 from emulator.substrate import control, keeper
@@ -120,13 +119,13 @@ class Supervisor:
             self.keeper.ended(*os.waitpid(gone.si_pid, 0))
 
     def _answer(self, listener: socket.socket) -> None:
-        """One request. Whatever goes wrong with it is for the one who asked."""
+        """One request. Whatever goes wrong with it, the lab lives on."""
         try:
             link, _ = listener.accept()
             with link:
                 self._attend(link)
-        except (OSError, EOFError) as error:
-            print(f"control: {error}", flush=True)
+        except Exception:
+            traceback.print_exc()
 
     def _attend(self, link: socket.socket) -> None:
         readers: dict[str, Callable[..., Any]] = {
@@ -140,16 +139,16 @@ class Supervisor:
             "apply": self.apply,
             "fail": self.fail,
             "heal": self.heal,
-            "restart": self.restart,
         }
         # who does not send, or does not read, must not keep everybody else waiting
         link.settimeout(_CLIENT_S)
         if not control.same_user(link):
             return
-        verb, arguments = control.receive(link)
-        if verb == "down":
-            control.send(link, ("result", None))
-            os._exit(0)
+        try:
+            verb, arguments = control.receive(link)
+        except PodwireError as error:
+            control.send(link, ("error", error))
+            return
         if verb in readers:
             self._in_child(link, readers[verb], arguments)
         elif verb in writers:
@@ -253,16 +252,6 @@ class Supervisor:
         self.faults = faults
         return ops
 
-    def restart(self, ns: str, name: str) -> list[str]:
-        """Start a container's process anew; its pod, and so its address, stays."""
-        for entry in self.plan:
-            r = entry.resource
-            if type(r) is Process and (r.ns, r.name) == (ns, name):
-                self.keeper.stop(r)
-                self.keeper.start(r)
-                return [f"~ {line(r)}"]
-        raise PodwireError(Problem(f"{ns}: {name}", "no such process", "a container's command"))
-
     def _current(self) -> Plan:
         return degraded(self.plan, self.faults) if self.faults else self.plan
 
@@ -308,9 +297,9 @@ class _Machine:
 
     def apply(self, ops: Sequence[Op]) -> None:
         """Processes end before their namespaces do, and start when all is there."""
-        for op in ops:
-            if type(op.resource) is Process and op.action == "delete":
-                self._keeper.stop(op.resource)
+        self._keeper.stop(
+            r for op in ops if type(r := op.resource) is Process and op.action == "delete"
+        )
         self._kernel.apply(ops)
         for op in ops:
             if type(op.resource) is Process and op.action == "create":

@@ -10,6 +10,7 @@ import os
 import pickle
 import socket
 import struct
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,9 +30,21 @@ def send(link: socket.socket, message: object) -> None:
 
 
 def receive(link: socket.socket) -> Any:
-    """Receive one message. EOFError when the other end is gone."""
+    """Receive one message. EOFError when the other end is gone; PodwireError when it cannot
+    be read, since the other end is another version of this program."""
     (size,) = _LENGTH.unpack(_exactly(link, _LENGTH.size))
-    return pickle.loads(_exactly(link, size))
+    data = _exactly(link, size)
+    try:
+        return pickle.loads(data)
+    except Exception as error:  # of any kind: classes and their fields may be others there
+        raise PodwireError(
+            Problem(
+                "a message between podwire and a lab",
+                repr(error),
+                "one of this version",
+                "podwire down and up again: another version has started the lab",
+            )
+        ) from error
 
 
 def _exactly(link: socket.socket, size: int) -> bytes:
@@ -51,7 +64,7 @@ def listen(folder: Path) -> socket.socket:
     try:
         with _short(folder) as path:
             listener.bind(path)
-        listener.listen(16)
+        listener.listen(socket.SOMAXCONN)
     except OSError:
         listener.close()
         raise
@@ -76,6 +89,18 @@ def same_user(link: socket.socket) -> bool:
     return bool(struct.unpack("=iII", raw)[1] == os.geteuid())
 
 
+def _connect(link: socket.socket, path: str, timeout_s: float) -> None:
+    """Connect. A full queue of a busy supervisor refuses at once, whatever the timeout."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        try:
+            return link.connect(path)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise TimeoutError from None
+            time.sleep(0.02)
+
+
 def ask(
     world: World,
     verb: str,
@@ -83,12 +108,13 @@ def ask(
     progress: Callable[[str, int, int], None] | None = None,
     timeout_s: float = 600.0,
 ) -> Any:
-    """Ask a lab's supervisor. Raises what it raised; LabGone when it is not there."""
+    """Ask a lab's supervisor. Raises what it raised; LabGone when it is not there, PodwireError
+    when it does not answer in time or its answer cannot be read."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as link:
         link.settimeout(timeout_s)
         try:
             with _short(world.folder) as path:
-                link.connect(path)
+                _connect(link, path, timeout_s)
             if not same_user(link):
                 raise ConnectionError("another user's socket")
             send(link, (verb, arguments))

@@ -3,7 +3,8 @@
 A container that ends is started again as its pod's restart policy says: at once the
 first time, then after 10, 20, 40, … seconds up to five minutes, as a kubelet does; one
 that has run for ten minutes starts over. How often, and with which code it ended, is part
-of what ``ls`` and ``verify`` report. What a container has started ends with it.
+of what ``ls`` and ``verify`` report. What a container has started ends with it, unless
+it made itself a session of its own.
 """
 
 from __future__ import annotations
@@ -14,16 +15,18 @@ import resource
 import signal
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from emulator.plan.resources import Process
+from emulator.substrate.runtime import start_ticks
 from emulator.substrate.sandbox import environment, private_files
 
 _FIRST_PAUSE_S = 10.0
 _LONGEST_PAUSE_S = 300.0
 _STEADY_S = 600.0
 _NO_START = 127
+_DEATH_S = 2.0
 
 
 class State(NamedTuple):
@@ -67,11 +70,10 @@ class Keeper:
         kept = self._kept[wanted.ns, wanted.name] = _Kept(wanted)
         self._launch(kept)
 
-    def stop(self, wanted: Process) -> None:
-        """End a process and keep it no longer."""
-        kept = self._kept.pop((wanted.ns, wanted.name), None)
-        if kept and kept.pid:
-            _kill_all(kept.pid)
+    def stop(self, wanted: Iterable[Process]) -> None:
+        """End processes and keep them no longer."""
+        kept = [self._kept.pop((one.ns, one.name), None) for one in wanted]
+        _end({one.pid for one in kept if one and one.pid})
 
     def _launch(self, kept: _Kept) -> None:
         kept.due = None
@@ -108,7 +110,7 @@ class Keeper:
     def ending(self, pid: int) -> None:
         """Told of every child that has ended and is not yet reaped: its id is still its own."""
         if any(kept.pid == pid for kept in self._kept.values()):
-            _kill_all(pid)
+            _end({pid})
 
     def ended(self, pid: int, status: int) -> None:
         """Told of every child that has ended."""
@@ -156,11 +158,28 @@ class Keeper:
         ]
 
 
-def _kill_all(pid: int) -> None:
-    """Kill a process and what is left of its session's group, which it leads."""
-    for kill in (os.killpg, os.kill):  # just forked, it may not lead a session yet
+def _end(leaders: set[int]) -> None:
+    """Kill processes and all of the sessions that they lead; returns when these have ended."""
+    if not leaders:
+        return
+    killed: set[int] = set()
+    # just forked, one may not lead a session yet; just killed, one may have forked before
+    while alive := (leaders | set(_members(leaders))) - killed:
+        for pid in alive:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        killed |= alive
+    deadline = time.monotonic() + _DEATH_S
+    while any(start_ticks(pid) for pid in killed) and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+
+def _members(leaders: set[int]) -> Iterator[int]:
+    """The processes whose session one of these leads."""
+    for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
         with contextlib.suppress(ProcessLookupError):
-            kill(pid, signal.SIGKILL)
+            if os.getsid(pid) in leaders:
+                yield pid
 
 
 def _log_to(wanted: Process) -> None:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 
 import pytest
+from waiting import until
 
 from emulator.plan.resources import Process
 from emulator.substrate import keeper
 from emulator.substrate.keeper import Keeper
+from emulator.substrate.runtime import start_ticks
 
 
 class Clock:
@@ -91,16 +95,35 @@ def test_not_before_it_is_due(clock: Clock) -> None:
 
 
 def test_stopped_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    killed: list[tuple[str, int]] = []
-    monkeypatch.setattr(keeper.os, "killpg", lambda pid, number: killed.append(("group", pid)))
-    monkeypatch.setattr(keeper.os, "kill", lambda pid, number: killed.append(("process", pid)))
+    killed: list[set[int]] = []
+    monkeypatch.setattr(keeper, "_end", killed.append)
     found, wanted = kept("Always")
     found.ending(99)
     assert killed == []
-    found.stop(wanted)
-    assert killed == [("group", 100), ("process", 100)] and found.wanted() == []
+    found.stop([wanted])
+    assert killed == [{100}] and found.wanted() == []
     found.ended(100, 0)
     assert found.due_in() is None and found.states() == []
+
+
+def test_all_of_a_session_ends() -> None:
+    """Also what is in a process group of its own, as ``timeout`` makes it."""
+    script = "setsid sleep 60 & a=$!; timeout 60 sleep 60 & b=$!; sleep 60 & echo $a $b $!; wait"
+    leader = subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    assert leader.stdout
+    with leader.stdout:
+        (other, *members) = map(int, leader.stdout.readline().split())
+        try:
+            until(lambda: os.getsid(other) == other, "a session of its own")
+            until(lambda: os.getpgid(members[0]) == members[0], "a group of its own")
+            keeper._end({leader.pid})
+            assert [start_ticks(pid) for pid in (leader.pid, *members)] == [None] * 3
+            assert start_ticks(other)
+        finally:
+            os.kill(other, signal.SIGKILL)
+    assert leader.wait() == -signal.SIGKILL
 
 
 def test_a_system_without_room_for_a_process(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
