@@ -16,13 +16,14 @@ import signal
 import socket
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
 from emulator.errors import PodwireError, Problem
-from emulator.substrate import control, privilege, runtime
+from emulator.substrate import control, libc, privilege, runtime
 from emulator.substrate.maker import Body, Start, be_alone, make_world
 from emulator.substrate.runtime import World
 
@@ -38,8 +39,10 @@ def start(
 ) -> tuple[World, dict[str, Any]]:
     """Start a lab and wait until it is up. Returns it and the facts that ``ready`` was told.
 
-    ``keep``: it outlives this process. PodwireError (of the lab's own, too): nothing is left.
+    ``keep``: it outlives this process. PodwireError (of the lab's own, too), OSError:
+    nothing is left.
     """
+    libc.stdio_open()
     how = privilege.level()
     folder, lock = runtime.claim(name)
     with ExitStack() as ours, ExitStack() as undo:
@@ -56,10 +59,14 @@ def start(
         sys.stderr.flush()
         maker = os.fork()
         if maker == 0:
-            be_alone(lock, me, log.fileno(), listener, makers_link, supervisors_report)
-            make_world(
-                Start(folder, listener, supervisors_report, keep), makers_link, me, how, body
-            )
+            try:
+                be_alone(lock, me, log.fileno(), listener, makers_link, supervisors_report)
+                begun = Start(folder, listener, supervisors_report, keep)
+                make_world(begun, makers_link, me, how, body)
+            except BaseException:  # the child must not go on as a second copy of the caller
+                traceback.print_exc()
+            finally:
+                os._exit(1)
         undo.callback(_bury, maker, report)
         makers_link.close()
         supervisors_report.close()
@@ -69,10 +76,12 @@ def start(
         runtime.describe(world)
         if keep:
             _let_go(report, link)
-            os.waitpid(maker, 0)
+            undo.pop_all()
+            with suppress(ChildProcessError):  # where SIGCHLD is ignored the kernel has reaped it
+                os.waitpid(maker, 0)
         else:
             world = world._replace(maker=maker)
-        undo.pop_all()
+            undo.pop_all()
     return world, facts
 
 
@@ -131,18 +140,18 @@ def _converse(link: socket.socket, maker: int, how: privilege.Level) -> int:
     while True:
         try:
             word, value = control.receive(link)
-        except EOFError:
+            if word == "map":
+                privilege.map_ids(maker, how)
+                control.send(link, "mapped")
+                continue
+        except (EOFError, ConnectionError):
             raise PodwireError(
                 Problem("starting the lab", "its maker died", "a supervisor", "try again")
             ) from None
-        if word == "map":
-            privilege.map_ids(maker, how)
-            control.send(link, "mapped")
-        elif word == "pid":
+        if word == "pid":
             return int(value)
-        else:
-            step, number = value
-            raise privilege.refusal(step, OSError(number, os.strerror(number)))
+        step, number = value
+        raise privilege.refusal(step, OSError(number, os.strerror(number)))
 
 
 def _listen(report: socket.socket, progress: Callable[[int, int], None] | None) -> dict[str, Any]:

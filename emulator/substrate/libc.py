@@ -1,4 +1,4 @@
-"""The system calls that Python 3.11 lacks: namespaces, mounts, clone, prctl."""
+"""The system calls that Python 3.11 lacks: namespaces, mounts, clone, prctl; files 0 to 2."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import platform
 import select
 import signal
+import sys
 
 CLONE_NEWNS = 0x00020000
 CLONE_NEWUTS = 0x04000000
@@ -133,6 +134,19 @@ def fork_sibling() -> int:
     """
     pid = _C.syscall(_number("clone"), _CLONE_PARENT | signal.SIGCHLD, 0, 0, 0, 0)
     return _check(pid, "clone")
+
+
+def stdio_open() -> None:
+    """Put /dev/null where the caller has closed standard input, output or errors.
+
+    Else what is opened next would have that number, and be taken for it. OSError.
+    """
+    while (fd := os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)) <= 2:
+        os.set_inheritable(fd, True)
+    os.close(fd)
+    sys.stdin = sys.stdin or open(0, closefd=False)  # noqa: SIM115 - for the life of the process
+    sys.stdout = sys.stdout or open(1, "w", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", closefd=False)  # noqa: SIM115
 
 
 def _number(name: str) -> int:

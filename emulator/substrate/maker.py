@@ -63,6 +63,9 @@ def be_alone(lock: int, me: int, log: int, *sockets: socket.socket) -> None:
     own the descriptors closed here must not be collected, or they would close others
     that have got the same numbers since.
     """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # ignored, no child could be waited for
     gc.disable()
     gc.freeze()
     signal.set_wakeup_fd(-1)
@@ -83,8 +86,6 @@ def be_alone(lock: int, me: int, log: int, *sockets: socket.socket) -> None:
     os.chdir("/")
     os.umask(0o022)
     os.setsid()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
     gc.enable()
 
 

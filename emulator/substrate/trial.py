@@ -54,14 +54,15 @@ def features() -> list[Tried]:
             else:
                 found: list[Tried] = value
                 return found
-    except EOFError:
+    except (EOFError, ConnectionError):
         raise PodwireError(
             Problem("trying features", "the trial process died", "its answer", "was it killed?")
         ) from None
     finally:
         os.close(me)
         ours.close()  # ends a child that still waits
-        os.waitpid(pid, 0)
+        with suppress(ChildProcessError):  # where SIGCHLD is ignored the kernel has reaped it
+            os.waitpid(pid, 0)
 
 
 def _child(link: socket.socket, how: privilege.Level, starter: int) -> NoReturn:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -107,6 +108,54 @@ def test_kept_lab_stays_without_its_maker() -> None:
     world = runtime.find("kept")
     assert control.ask(world, "anything") == 1
     lab.end(world)
+
+
+def _strange(caller: str) -> None:
+    """In a child: be such a caller."""
+    if caller == "ignores the end of children":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    else:
+        for fd in (0, 1):
+            os.close(fd)
+        sys.stdin = sys.stdout = None  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("caller", ["ignores the end of children", "has closed its files"])
+def test_callers_with_odd_ways(caller: str) -> None:
+    def body(begun: Start) -> None:
+        begun.ready({})
+        _serve(begun.control)
+
+    child = os.fork()
+    if child == 0:
+        try:
+            _strange(caller)
+            lab.start("odd", body, keep=True)
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    world = runtime.find("odd")
+    assert control.ask(world, "anything") == 1
+    lab.end(world)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
+def test_a_maker_that_fails_at_once_is_no_second_caller(
+    error: type[BaseException], monkeypatch: pytest.MonkeyPatch, folder: Path
+) -> None:
+    def fail(*_: object) -> NoReturn:
+        raise error
+
+    monkeypatch.setattr(lab, "be_alone", fail)
+    unwound = folder / "unwound"
+    try:
+        with pytest.raises(PodwireError, match="its maker died"):
+            lab.start("dying", lambda begun: None, keep=True)
+    finally:
+        with unwound.open("a") as file:
+            file.write("once ")
+    assert unwound.read_text() == "once "
+    unwound.unlink()
 
 
 def test_a_lab_of_the_name_that_came_meanwhile_is_left_alone() -> None:
