@@ -30,6 +30,7 @@ from emulator.substrate import encode, ethtool, nft, rtnl
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Message, Netlink, Refusal
 from emulator.substrate.refusal import guard, refused
+from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
 
 _DEVICES = (Bridge, Veth, Vxlan)
@@ -150,11 +151,12 @@ class Applier:
         for op, want in interfaces:
             have = self._have(op, want, born, socket)
             self._offload(ns, socket, want, have)
-            for message in encode.configure(want, have, self._index, inet.pop(want.name, {})):
+            own = inet.pop(want.name, {})
+            for message in encode.configure(want, have, self._index, own, IPV6):
                 batch.append((message, want))
         for dev, settings in inet.items():
             have = Interface(ns, dev, True, 0)
-            for message in encode.configure(have, have, self._index, settings):
+            for message in encode.configure(have, have, self._index, settings, IPV6):
                 batch.append((message, have))
         self._send(ns, batch + others, {})
         for sysctl in sysctls:
@@ -254,8 +256,8 @@ class Applier:
                 self.spaces.unlearn(r.peer_ns, r.peer)
             if type(r) is Netns:
                 self.spaces.forget(ns)
-                if (self.spaces.files / ns).exists():
-                    shutil.rmtree(self.spaces.files / ns)
+                for _ in range(2):  # a program that still runs there may write meanwhile
+                    shutil.rmtree(self.spaces.files / ns, ignore_errors=True)
 
     def _send(
         self, ns: str, batch: list[tuple[Message, Resource]], relocations: dict[int, str]

@@ -120,9 +120,10 @@ def delete_device(ns: str, name: str, index: Index) -> Message:
 
 
 def configure(
-    want: Interface, have: Interface, index: Index, inet: dict[int, int]
+    want: Interface, have: Interface, index: Index, inet: dict[int, int], inet6: bool
 ) -> Iterator[Message]:
-    """Bring an interface from ``have`` to ``want``; ``inet`` are IPv4 settings by number.
+    """Bring an interface from ``have`` to ``want``; ``inet`` are IPv4 settings by number,
+    ``inet6`` says whether the kernel has IPv6 at all.
 
     Settings of address families come in a message of their own, before the interface
     goes up: in one message the kernel would apply them after, when IPv6 has already
@@ -133,7 +134,7 @@ def configure(
     if inet:
         pairs = b"".join(attr_u32(number, value) for number, value in inet.items())
         settings += attr(AF_INET, attr(rtnl.IFLA_INET_CONF, pairs))
-    if want.up and not have.up and want.name != "lo":
+    if inet6 and want.up and not have.up and want.name != "lo":
         settings += _NO_LINK_LOCAL
     if settings:
         yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))

@@ -34,6 +34,9 @@ _NETLINK_CAP_ACK = 10
 BATCH_BYTES = 32 * 1024
 """Size up to which messages go out in one buffer."""
 
+BATCH_MESSAGES = 128
+"""As many refusals, and the acknowledgement, fit into what a socket can hold for its reader."""
+
 _HEADER = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 _PAD = (b"", b"\0\0\0", b"\0\0", b"\0")
@@ -99,13 +102,13 @@ class Netlink:
         self.socket.close()
 
     def pack(self, messages: Sequence[Message]) -> Iterator[tuple[bytes, int, int]]:
-        """Buffers of up to BATCH_BYTES: (bytes, first sequence number, number of messages)."""
+        """Buffers of messages: (bytes, first sequence number, number of messages)."""
         parts: list[bytes] = []
         room = BATCH_BYTES
         first = seq = self._seq + 1
         for kind, flags, body, _ in messages:
             size = len(body) + 16
-            if size > room and parts:
+            if parts and (size > room or seq - first == BATCH_MESSAGES):
                 yield self._finish(parts), first, seq - first
                 parts.clear()
                 room, first = BATCH_BYTES, seq

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 
 from emulator.errors import PodwireError, Problem
@@ -9,13 +10,16 @@ from emulator.errors import PodwireError, Problem
 Read = Callable[[str], str]
 """The text of ``/proc/net/<name>`` in the namespace in question."""
 
+IPV6 = os.path.exists("/proc/net/if_inet6")
+"""Whether the kernel has IPv6; not so when it was booted with ``ipv6.disable=1``."""
+
 _TCP_LISTEN = "0A"
 
 
 def listening(read: Read, protocol: str, port: int) -> bool:
     """Whether a TCP socket listens on, or a UDP socket is bound to, the port."""
     wanted = f"{port:04X}"
-    for family in ("", "6"):
+    for family in ("", "6") if IPV6 else ("",):
         for row in read(f"{protocol}{family}").splitlines()[1:]:
             fields = row.split()
             if fields[1].rpartition(":")[2] == wanted and (
