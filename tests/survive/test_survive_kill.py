@@ -31,21 +31,6 @@ def _nothing_runs(caller: Caller) -> None:
     until(lambda: not caller.processes(), f"an end of {caller.processes()}")
 
 
-def _inside(pid: int) -> set[str]:
-    """The namespaces of a process."""
-    found = set()
-    for kind in ("net", "mnt", "pid", "user"):
-        with suppress(OSError):
-            found.add(os.readlink(f"/proc/{pid}/ns/{kind}"))
-    return found
-
-
-def _ticks() -> int:
-    """The time now, as processes tell when they began."""
-    seconds = float(Path("/proc/uptime").read_text().split()[0])
-    return int(seconds * os.sysconf("SC_CLK_TCK"))
-
-
 def _interfaces() -> set[str]:
     return {path.name for path in Path("/sys/class/net").iterdir()}
 
@@ -55,7 +40,7 @@ def _moments(caller: Caller, what: str, longest_s: float) -> list[float]:
     return [chance.uniform(0.0, longest_s) for _ in range(MOMENTS)]
 
 
-def _gone(caller: Caller, namespaces: set[str], killed_ticks: int) -> None:
+def _gone(caller: Caller) -> None:
     """Nothing is left but, at most, a stale directory, which the next command removes.
 
     A namespace lives by a process in it or one that holds it open, and none runs; its number
@@ -76,7 +61,6 @@ def test_supervisor_killed_during_up(caller: Caller) -> None:
                 "a supervisor",
             )[0]
             time.sleep(moment)
-            namespaces, killed = _inside(pid), _ticks()
             _kill(pid)
             _, err = up.communicate(timeout=20)
         finally:
@@ -84,7 +68,7 @@ def test_supervisor_killed_during_up(caller: Caller) -> None:
         if up.returncode:  # it was up, if it was killed late enough
             assert up.returncode == 1 and "the supervisor died" in err, err
             assert "Traceback" not in err
-        _gone(caller, namespaces, killed)
+        _gone(caller)
     assert Path("/proc/self/mountinfo").read_text() == mounts
     assert _interfaces() == interfaces
     caller.podwire("up", SPEC)
@@ -116,9 +100,6 @@ def test_command_killed_during_up(caller: Caller) -> None:
 def test_killed_during_down(either: Caller) -> None:
     for moment in _moments(either, "down", 0.25)[: MOMENTS // 2]:
         either.podwire("up", SPEC)
-        (pid,) = either.supervisors()
-        namespaces = _inside(pid)
-        killed = _ticks()
         down = either.start(either.argv("down"))
         time.sleep(moment)
         down.kill()
@@ -126,25 +107,23 @@ def test_killed_during_down(either: Caller) -> None:
         if json.loads(either.podwire("ls", "-o", "json").stdout):
             either.podwire("verify", "--no-probes")
             either.podwire("down")
-        _gone(either, namespaces, killed)
+        _gone(either)
 
 
 def test_supervisor_killed_while_it_is_used(either: Caller) -> None:
     either.podwire("up", SPEC)
     (pid,) = either.supervisors()
-    namespaces = _inside(pid)
     used = [
         either.start(either.argv("exec", "n1-p1", "--", "sleep", "60")),
         either.start(either.argv("capture", "n1:eth0", "-w", str(either.home / "x.pcap"))),
     ]
     until(lambda: {"sleep", "tcpdump"} <= set(either.processes().values()), "both to run")
-    killed = _ticks()
     _kill(pid)
     for one in used:
         _, err = one.communicate(timeout=10)
         assert one.returncode not in (0, None), err
         assert "Traceback" not in err
-    _gone(either, namespaces, killed)
+    _gone(either)
     gone = either.podwire("verify", code=1)
     assert "no running lab" in gone.stderr
     either.podwire("up", SPEC)

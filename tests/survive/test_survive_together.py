@@ -44,7 +44,7 @@ def test_two_labs_of_one_user(make_caller: MakeCaller) -> None:
     several = caller.podwire("verify", code=2)
     assert "several: flannel-vxlan, same" in several.stderr and "--lab NAME" in several.stderr
     caller.podwire("verify", "--no-probes", "--lab", "same")
-    assert "no running lab" not in caller.podwire("down", "same").stdout
+    caller.podwire("down", "same")
     caller.podwire("verify", "--no-probes")
     caller.podwire("down", "other", code=1)
     caller.podwire("up", SPEC, "--name", "../escape", code=2)
