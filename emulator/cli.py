@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import errno
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -118,7 +120,7 @@ def parser() -> argparse.ArgumentParser:
 
     p = verb(
         "cp",
-        "copy a file into or out of a place's own /run, /tmp or /var",
+        "copy a file into or out of a place; it writes below its own /run, /tmp, /var/lib, …",
         "podwire cp n1-p1:/tmp/out.json .   or   podwire cp app.py n1-p1:/tmp/",
     )
     p.add_argument("source", help="FILE or PLACE:/path")
@@ -222,28 +224,52 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         arguments.filter += rest
     elif rest:
         top.error(f"unrecognized arguments: {' '.join(rest)}")
+    if arguments.verb == "exec":
+        # to argparse everything behind the place is the command; kubectl has options there too
+        match arguments.command:
+            case ["--lab", name, *command]:
+                arguments.lab, arguments.command = name, command
+            case [word, *_] if word.startswith("-") and word != "--":
+                top.error("options go before the place, the command behind --")
     return arguments
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit code."""
-    arguments = _parse(argv)
+    # whoever starts us may have closed files, or ignore the end of children
+    if None in (sys.stdin, sys.stdout, sys.stderr):
+        from emulator.substrate import libc
+
+        libc.stdio_open()
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    try:
+        return _run(_parse(argv))
+    finally:
+        try:
+            sys.stdout.flush()
+        except OSError:  # it has been told; the interpreter would try again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    code = 0
     try:
         from emulator.verbs import run
 
-        return run(arguments)
+        code = run(arguments)
+        sys.stdout.flush()
     except PodwireError as error:
         print(f"podwire {arguments.verb}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         print(f"podwire {arguments.verb}: interrupted", file=sys.stderr)
         return 130
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+    except BrokenPipeError:  # who reads has enough
+        return code
     except OSError as error:
         print(f"podwire {arguments.verb}: {_of_the_system(error)}", file=sys.stderr)
         return 1
+    return code
 
 
 def _of_the_system(error: OSError) -> PodwireError:

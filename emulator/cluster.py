@@ -83,7 +83,7 @@ class Place:
         cpus: Sequence[int] | None = None,
         env: Mapping[str, str] | None = None,
     ) -> Process:
-        """Start a program; it ends with this process. Unsupported when it is not installed."""
+        """Start a program; it ends with this *thread*. Unsupported when it is not installed."""
         started = process.spawn(self._cluster.world, self.ns, argv, cpus=cpus, env=env)
         self._cluster.begun(started)
         return started
@@ -97,13 +97,15 @@ class Place:
         env: Mapping[str, str] | None = None,
     ) -> Completed:
         """Run a program to its end. PodwireError past the deadline."""
-        return self.start(argv, cpus=cpus, env=env).wait(timeout_s)
+        started = self.start(argv, cpus=cpus, env=env)
+        try:
+            return started.wait(timeout_s)
+        except BaseException:  # Ctrl-C: a program with pipes does not hear it
+            started.kill()
+            raise
 
     def interactive(self, argv: Sequence[str], seconds: float | None = None) -> int:
-        """Run a program on this process's terminal; returns its code.
-
-        After ``seconds`` it is interrupted as by Ctrl-C.
-        """
+        """Run a program on this terminal, interrupted after ``seconds``; its code as in a shell."""
         return process.run_on_terminal(self._cluster.world, self.ns, argv, seconds=seconds)
 
     def capture(
@@ -143,7 +145,7 @@ class Place:
         return inside.inside(self._cluster.world, lambda: inside.read_file(self.ns, path))
 
     def write_file(self, path: str, data: bytes) -> None:
-        """Write a file of this place's own (below /run, /tmp, /var). PodwireError."""
+        """Write a file of this place's own (/run, /tmp, /var/lib, /var/log …). PodwireError."""
         inside.inside(self._cluster.world, lambda: inside.write_file(self.ns, path, data))
 
     def listening(self, protocol: str, port: int) -> bool:
@@ -236,9 +238,7 @@ class Cluster(Home):
         """
         if self._world is not None and self._world.alive():
             raise PodwireError(
-                Problem(
-                    f"cluster {self.name}", "up already", "a cluster that is down", "call down()"
-                )
+                Problem(f"cluster {self.name}", "up already", "one that is down", "call down()")
             )
         self.warnings = require(self.spec)
         supervisor = Supervisor(self.spec, self.plan)
@@ -248,9 +248,9 @@ class Cluster(Home):
 
     def down(self) -> None:
         """End it: every process, namespace and mount of it is gone when this returns."""
-        world, self._world = self.world, None
         self.end_programs()
-        lab.end(world)
+        lab.end(self.world)
+        self._world = None
 
     def __enter__(self) -> Cluster:
         if self._world is None:

@@ -37,7 +37,8 @@ class Caller:
         self.run.mkdir(parents=True)
         self.home.mkdir()
         self._prefix: list[str] = []
-        self.env = {k: v for k, v in os.environ.items() if k != "XDG_RUNTIME_DIR"}
+        ours = ("XDG_RUNTIME_DIR", "PYTHONUNBUFFERED")
+        self.env = {k: v for k, v in os.environ.items() if k not in ours}
         self.env |= {"PYTHONPATH": str(ROOT), "PODWIRE_RUN": str(self.run), "HOME": str(self.home)}
         self.env |= {"LC_ALL": "C.UTF-8", **env}
         if os.geteuid() != 0:

@@ -7,6 +7,7 @@ to run programs in, like those of any lab. The world ends with the process that 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -36,16 +37,19 @@ def start(name: str, script: str, arguments: Sequence[str], timeout_s: float = 3
 
 def _build(script: str, arguments: Sequence[str], timeout_s: float) -> None:
     try:
-        ended = subprocess.run(
-            ["sh", "-s", *arguments], input=script.encode(), capture_output=True,
-            timeout=timeout_s, check=False,
-        )  # fmt: skip
+        # not a pipe: what the script leaves running would hold it open
+        with os.fdopen(os.memfd_create("said"), "w+b") as said:
+            ended = subprocess.run(
+                ["sh", "-s", "--", *arguments], input=script.encode(), stdout=said, stderr=said,
+                timeout=timeout_s, check=False,
+            )  # fmt: skip
+            said.seek(0)
+            words = said.read().decode(errors="replace").strip()
     except subprocess.TimeoutExpired as error:
         raise PodwireError(
             Problem("script of the lab", f"still running after {timeout_s:g} s", "its end")
         ) from error
     if ended.returncode:
-        words = (ended.stderr or ended.stdout).decode(errors="replace").strip()
         raise PodwireError(
             Problem("script of the lab", f"code {ended.returncode}: {words}", "code 0")
         )
@@ -54,7 +58,7 @@ def _build(script: str, arguments: Sequence[str], timeout_s: float) -> None:
 def _refuse_all(begun: Start) -> None:
     """Answer whoever asks this lab something (``podwire ls``) that there is nothing to ask."""
     words = PodwireError(
-        Problem("lab", "built by a script", "one that Podwire built", "ask who started it")
+        Problem("lab", "a lab built by a script", "one that Podwire built", "ask who started it")
     )
     while True:
         link, _ = begun.control.accept()

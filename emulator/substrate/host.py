@@ -48,6 +48,7 @@ class Dialogue:
     def __init__(self, argv: Sequence[str], env: Mapping[str, str] | None = None) -> None:
         """Start it. Unsupported when it is not installed."""
         self.argv = tuple(argv)
+        self._heard = b""
         try:
             self._process = subprocess.Popen(
                 list(argv),
@@ -69,18 +70,18 @@ class Dialogue:
         assert self._process.stdout is not None
         fd = self._process.stdout.fileno()
         deadline = time.monotonic() + timeout_s
-        found = bytearray()
         with selectors.DefaultSelector() as selector:
             selector.register(fd, selectors.EVENT_READ)
-            while not found.endswith(b"\n"):
+            while b"\n" not in self._heard:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
                     self.kill()
                     raise _late(self.argv, timeout_s)
                 data = os.read(fd, 1 << 16)
                 if not data:
                     break
-                found += data
-        return found.decode()
+                self._heard += data
+        line, end, self._heard = self._heard.partition(b"\n")
+        return (line + end).decode()
 
     def end(self, timeout_s: float) -> Completed:
         """Close its input and wait. PodwireError past the deadline (killed)."""
@@ -89,7 +90,7 @@ class Dialogue:
         except subprocess.TimeoutExpired as error:
             self.kill()
             raise _late(self.argv, timeout_s) from error
-        return Completed(self.argv, self._process.returncode, out, err)
+        return Completed(self.argv, self._process.returncode, self._heard + out, err)
 
     def kill(self) -> None:
         """End it now and reap it; no error when it has already ended."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import pickle
 import signal
@@ -14,7 +15,7 @@ from typing import NoReturn, TypeVar
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.substrate import libc
 from emulator.substrate.runtime import World
-from emulator.substrate.sandbox import NAMES, private_files
+from emulator.substrate.sandbox import NAMES, OWN, private_files
 
 T = TypeVar("T")
 
@@ -27,10 +28,10 @@ def enter_world(world: World) -> None:
     try:
         fd = os.pidfd_open(world.pid)
     except ProcessLookupError as error:
-        raise _gone(world) from error
+        raise gone(world) from error
     try:
         if not world.alive():
-            raise _gone(world)
+            raise gone(world)
         if world.user:
             # one at a time: the rest needs the capabilities that the first gives
             libc.setns(fd, libc.CLONE_NEWUSER)
@@ -44,7 +45,7 @@ def enter_world(world: World) -> None:
         )
     except OSError as error:
         if not world.alive():
-            raise _gone(world) from error
+            raise gone(world) from error
         raise PodwireError(
             Problem(
                 f"entering lab {world.name}",
@@ -67,7 +68,8 @@ def enter_netns(ns: str) -> None:
     os.close(fd)
 
 
-def _gone(world: World) -> LabGone:
+def gone(world: World) -> LabGone:
+    """The error for a lab that has ended."""
     return LabGone(Problem(f"lab {world.name}", "gone", "a running lab", "podwire up"))
 
 
@@ -79,8 +81,7 @@ def inside(world: World, work: Callable[[], T], *, own_pid: bool = False) -> T:
     raised where that is an error of ours, else PodwireError with its traceback; so too
     for a result that cannot be pickled.
     """
-    sys.stdout.flush()  # or the child would write again what is buffered here
-    sys.stderr.flush()
+    _flush()  # or the child would write again what is buffered here
     me = os.pidfd_open(os.getpid())
     r, w = os.pipe()
     child = 0
@@ -102,9 +103,14 @@ def inside(world: World, work: Callable[[], T], *, own_pid: bool = False) -> T:
     try:
         kind, value = pickle.loads(answer)
     except (EOFError, pickle.UnpicklingError):
-        raise PodwireError(
-            Problem(f"lab {world.name}", "a helper process died", "an answer", "was it killed?")
-        ) from None
+        kind, value = (
+            "error",
+            PodwireError(
+                Problem(f"lab {world.name}", "a helper process died", "an answer", "was it killed?")
+            ),
+        )
+    if kind == "error" and not world.alive():
+        raise gone(world)
     if kind == "error":
         raise value
     result: T = value
@@ -116,27 +122,51 @@ def _work_inside(
 ) -> NoReturn:
     try:
         libc.die_with_parent(starter)
-        enter_world(world)
-        if own_pid:
-            _fork_and_wait()
-        data = pickle.dumps(("result", work()))
-    except PodwireError as error:
-        data = pickle.dumps(("error", error))
-    except BaseException:  # the child must not go on as a second copy of the caller
-        data = pickle.dumps(("error", PodwireError(traceback.format_exc())))
-    try:
         with os.fdopen(answer, "wb") as stream:
-            stream.write(data)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+            stream.write(_answer(world, work, own_pid))
+        _flush()
+    finally:  # whatever happens, the child must not go on as a second copy of the caller
         os._exit(0)
 
 
-def _fork_and_wait() -> None:
+def _answer(world: World, work: Callable[[], object], own_pid: bool) -> bytes:
+    try:
+        enter_world(world)
+        if own_pid:
+            _fork_and_wait(world)
+        data = pickle.dumps(("result", work()))
+        _flush()
+    except PodwireError as error:
+        return pickle.dumps(("error", error))
+    except BaseException:
+        return pickle.dumps(("error", PodwireError(traceback.format_exc())))
+    return data
+
+
+def _flush() -> None:
+    sys.stdout.flush()
+    sys.stderr.flush()
+
+
+def _fork(world: World) -> int:
+    """Fork into the PID namespace that was entered. PodwireError."""
+    try:
+        return os.fork()
+    except OSError as error:
+        raise PodwireError(
+            Problem(
+                f"lab {world.name}",
+                error.strerror or "",
+                "a process in it",
+                "podwire ls says whether it still runs",
+            )
+        ) from error
+
+
+def _fork_and_wait(world: World) -> None:
     """Go on in a child, which is then in the PID namespace that was entered."""
     me = os.pidfd_open(os.getpid())
-    child = os.fork()
+    child = _fork(world)
     if child:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         os.waitpid(child, 0)
@@ -145,10 +175,19 @@ def _fork_and_wait() -> None:
     os.close(me)
 
 
+def _enter_place(ns: str) -> None:
+    try:
+        enter_netns(ns)
+        private_files(ns)
+    except OSError as error:
+        raise PodwireError(
+            Problem(f"entering {ns}", f"{error.strerror}: {error.filename}", "a place of the lab")
+        ) from error
+
+
 def read_file(ns: str, path: str) -> bytes:
     """In a process of the lab: a file as a namespace sees it. PodwireError."""
-    enter_netns(ns)
-    private_files(ns)
+    _enter_place(ns)
     try:
         with open(path, "rb") as file:
             return file.read()
@@ -158,18 +197,18 @@ def read_file(ns: str, path: str) -> bytes:
 
 def write_file(ns: str, path: str, data: bytes) -> None:
     """In a process of the lab: write a file of a namespace's own. PodwireError."""
-    enter_netns(ns)
-    private_files(ns)
+    _enter_place(ns)
     try:
         with open(path, "wb") as file:
             file.write(data)
     except OSError as error:
+        hint = f"a place of the lab writes only below {', '.join(OWN)}"
         raise PodwireError(
             Problem(
                 f"{ns}:{path}",
                 error.strerror or "",
                 "a place to write",
-                "a place of the lab writes only below /run, /tmp and /var",
+                hint if error.errno == errno.EROFS else "",
             )
         ) from error
 
@@ -193,8 +232,7 @@ def proc_net(world: World, ns: str, name: str) -> str:
 
 def foreground(world: World, work: Callable[[], None]) -> int:
     """Run a function in the lab, PID namespace included, on this terminal; returns its code."""
-    sys.stdout.flush()
-    sys.stderr.flush()
+    _flush()
     me = os.pidfd_open(os.getpid())
     try:
         with lent_terminal():
@@ -215,40 +253,54 @@ def lent_terminal() -> Iterator[None]:
     A shell makes itself the foreground group and, from within its PID namespace, cannot
     name the group to give the terminal back to.
     """
+    ours = _foreground_group() == os.getpgrp()
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    ours = os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     try:
         yield
     finally:
-        if ours and os.tcgetpgrp(0) != os.getpgrp():
+        if ours and _foreground_group() not in (None, os.getpgrp()):
             stop = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
             os.tcsetpgrp(0, os.getpgrp())
             signal.signal(signal.SIGTTOU, stop)
         signal.signal(signal.SIGINT, before)
 
 
+def _foreground_group() -> int | None:
+    """The group that the terminal listens to; None when standard input is no terminal of ours."""
+    try:
+        return os.tcgetpgrp(0)
+    except OSError:
+        return None
+
+
 def _in_foreground(world: World, work: Callable[[], None], starter: int) -> NoReturn:
     code = 1
     try:
         libc.die_with_parent(starter)
+        code = _code(world, work)
+        _flush()
+    finally:  # whatever happens, the child must not go on as a second copy of the caller
+        os._exit(code if code >= 0 else 128 - code)
+
+
+def _code(world: World, work: Callable[[], None]) -> int:
+    try:
         enter_world(world)
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         me = os.pidfd_open(os.getpid())
-        second = os.fork()
-        if second == 0:
-            libc.die_with_parent(me)
-            signal.signal(signal.SIGINT, signal.default_int_handler)
-            work()
-            code = 0
-        else:
+        second = _fork(world)
+        if second:
             _, status = os.waitpid(second, 0)
-            code = os.waitstatus_to_exitcode(status)
+            return os.waitstatus_to_exitcode(status)
+        libc.die_with_parent(me)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        work()
+        return 0
     except KeyboardInterrupt:
-        code = 130
+        return 130
     except PodwireError as error:
         print(error, file=sys.stderr)
-        code = error.exit_code
-    except BaseException:  # the child must not go on as a second copy of the caller
+        return error.exit_code
+    except BaseException:
         traceback.print_exc()
-    sys.stdout.flush()
-    os._exit(code if code >= 0 else 128 - code)
+        return 1

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, NoReturn
 
 from emulator.errors import LabGone, PodwireError, Problem, Unsupported
 from emulator.substrate import libc
-from emulator.substrate.inside import enter_netns, enter_world, lent_terminal
+from emulator.substrate.inside import enter_netns, enter_world, gone, lent_terminal
 from emulator.substrate.program import Process
 from emulator.substrate.runtime import World
 from emulator.substrate.sandbox import environment, private_files
@@ -78,6 +78,7 @@ def spawn(
             theirs.callback(os.close, null)
             (out, out_w), (err, err_w) = pipe(), pipe()
             stdio = [null, out_w, err_w]
+        program = _Program(argv, environment(env), cpus, stdio, setgroups)
         me = os.pidfd_open(os.getpid())
         theirs.callback(os.close, me)
         report_r, report_w = os.pipe()
@@ -85,17 +86,19 @@ def spawn(
             theirs.callback(os.close, report_w)
             helper = os.fork()
             if helper == 0:
-                program = _Program(argv, environment(env), cpus, stdio, setgroups)
                 _become(report_w, me, lambda: _enter(world, ns), program)
             theirs.close()
-            pid, failure = _read_reports(reports)
-        os.waitpid(helper, 0)
-        if failure is not None:
-            if pid:
-                os.waitpid(pid, 0)
-            raise _failure(ns, tuple(argv), *failure)
+            birth = _Birth(helper, reports)
+            try:
+                pid, failure = birth.wait()
+                if failure is not None:
+                    raise _failure(world, ns, tuple(argv), *failure)
+                started = Process(tuple(argv), pid, out, err)
+            except BaseException:  # Ctrl-C too: nobody would know of the program
+                birth.undo()
+                raise
         ours.pop_all()
-    return Process(tuple(argv), pid, out, err)
+    return started
 
 
 def run_on_terminal(
@@ -106,10 +109,11 @@ def run_on_terminal(
     seconds: float | None = None,
     setgroups: bool = True,
 ) -> int:
-    """Run a program to its end on the caller's terminal; its code (negative: a signal)."""
+    """Run a program to its end on the caller's terminal; its code as a shell gives it."""
     with lent_terminal():
         program = spawn(world, ns, argv, capture=False, setgroups=setgroups)
-        return program.wait_interactive(seconds)
+        code = program.wait_interactive(seconds)
+    return code if code >= 0 else 128 - code
 
 
 class _Program(NamedTuple):
@@ -129,9 +133,19 @@ def _enter(world: World, ns: str) -> None:
 
 def _become(report: int, starter: int, enter: Callable[[], None], program: _Program) -> NoReturn:
     """In the first child: enter, make the sibling, leave. Never returns, never raises."""
+    try:
+        libc.die_with_parent(starter)
+        _enter_and_exec(report, starter, enter, program)
+    finally:  # whatever happens, the child must not go on as a second copy of the caller
+        os._exit(127)
+
+
+def _enter_and_exec(
+    report: int, starter: int, enter: Callable[[], None], program: _Program
+) -> None:
     kind = _NOT_ENTERED
     try:
-        cwd = os.getcwd()
+        cwd = _working_directory()
         enter()
         with contextlib.suppress(OSError):
             os.chdir(cwd)
@@ -158,9 +172,15 @@ def _become(report: int, starter: int, enter: Callable[[], None], program: _Prog
         _frame(report, kind, error.errno or 0, str(words))
     except PodwireError as error:
         _frame(report, _GONE, 0, str(error))
-    except BaseException:  # the child must not go on as a second copy of the caller
+    except BaseException:
         _frame(report, _NOT_ENTERED, 0, traceback.format_exc(limit=-2))
-    os._exit(127)
+
+
+def _working_directory() -> str:
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # somebody has removed it
+        return "/"
 
 
 _STARTED, _NOT_ENTERED, _NOT_STARTED, _GONE = b"S", b"E", b"X", b"G"
@@ -171,29 +191,51 @@ _HEAD = struct.Struct("=ciH")
 def _frame(report: int, kind: bytes, number: int, words: str = "") -> None:
     # the first child and its sibling share the pipe: writes of one size up to PIPE_BUF
     # arrive whole, in whichever order
-    data = words.encode()[: _FRAME - _HEAD.size]
+    data = words.encode(errors="replace")[: _FRAME - _HEAD.size]
     os.write(report, (_HEAD.pack(kind, number, len(data)) + data).ljust(_FRAME))
 
 
 _Failure = tuple[bytes, int, str]
 
 
-def _read_reports(stream: IO[bytes]) -> tuple[int, _Failure | None]:
-    """(pid or 0, failure or None) from what the two children have written."""
-    pid, failure = 0, None
-    while report := stream.read(_FRAME):
-        kind, number, size = _HEAD.unpack_from(report)
-        if kind == _STARTED:
-            pid = number
-        else:
-            words = report[_HEAD.size : _HEAD.size + size].decode(errors="replace")
-            failure = (kind, number, words)
-    if not pid and failure is None:
-        failure = (_NOT_ENTERED, 0, "the first child died before it had started anything")
-    return pid, failure
+class _Birth:
+    """The first child and its sibling, as the caller knows them: by their reports."""
+
+    def __init__(self, helper: int, reports: IO[bytes]) -> None:
+        self._helper = helper
+        self._reports = reports
+        self._pid = 0
+        self._failure: _Failure | None = None
+
+    def wait(self) -> tuple[int, _Failure | None]:
+        """(pid or 0, failure or None), when the program runs or the first child has ended."""
+        while report := self._reports.read(_FRAME):
+            kind, number, size = _HEAD.unpack_from(report)
+            if kind == _STARTED:
+                self._pid = number
+            else:
+                words = report[_HEAD.size : _HEAD.size + size].decode(errors="replace")
+                self._failure = (kind, number, words)
+        os.waitpid(self._helper, 0)
+        self._helper = 0
+        if not self._pid and self._failure is None:
+            self._failure = (_NOT_ENTERED, 0, "the first child died before it had started anything")
+        return self._pid, self._failure
+
+    def undo(self) -> None:
+        """Reap both; the program is killed."""
+        if self._helper:
+            self.wait()  # only the first child can say whether there is a program
+        if self._pid:
+            os.kill(self._pid, signal.SIGKILL)
+            os.waitpid(self._pid, 0)
 
 
-def _failure(ns: str, argv: tuple[str, ...], kind: bytes, number: int, words: str) -> PodwireError:
+def _failure(
+    world: World, ns: str, argv: tuple[str, ...], kind: bytes, number: int, words: str
+) -> PodwireError:
+    if kind == _NOT_ENTERED and not world.alive():
+        return gone(world)
     if kind == _GONE:
         return LabGone(words)
     if kind == _NOT_ENTERED:

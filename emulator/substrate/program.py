@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import selectors
 import signal
+import threading
 import time
+from collections.abc import Callable, Iterator
 from typing import IO
 
 from emulator.errors import PodwireError, Problem
@@ -22,13 +25,18 @@ class Process:
     """
 
     def __init__(self, argv: tuple[str, ...], pid: int, stdout: int, stderr: int) -> None:
+        """From here on the pipes are its own. OSError: they are still the caller's."""
+        self._open: set[int] = set()
         self.argv = argv
         self.pid = pid
         self._out = {stdout: bytearray(), stderr: bytearray()}
         self._order = (stdout, stderr)
-        self._open = {fd for fd in (stdout, stderr) if fd >= 0}
-        self._pidfd = os.pidfd_open(pid)
         self._code: int | None = None
+        self._pidfd = os.pidfd_open(pid)
+        self._open |= {fd for fd in self._order if fd >= 0}
+
+    def __del__(self) -> None:
+        self._close()
 
     def poll(self) -> int | None:
         """The return code (negative: a signal), or None while it runs."""
@@ -85,37 +93,42 @@ class Process:
         """Copy the program's output to a file until it ends.
 
         It is interrupted after ``seconds`` or by Ctrl-C, and what it then still says is
-        copied as well.
+        copied as well; killed if it does not heed that.
         """
         stdout = self._order[0]
-        deadline = None if seconds is None else time.monotonic() + seconds
-        with selectors.DefaultSelector() as selector:
+        deadline = math.inf if seconds is None else time.monotonic() + seconds
+        stopping = False
+
+        def stop() -> None:
+            nonlocal deadline, stopping
+            deadline, stopping = time.monotonic() + _PATIENCE_S, True
+            self.signal(signal.SIGINT)
+
+        with _on_ctrl_c(stop), selectors.DefaultSelector() as selector:
             selector.register(stdout, selectors.EVENT_READ)
             while True:
-                left = None if deadline is None else max(0.0, deadline - time.monotonic())
-                try:
-                    late = not selector.select(left)
-                except KeyboardInterrupt:
-                    late = True
-                if late:
-                    self.signal(signal.SIGINT)
-                    deadline = None
-                    continue
-                data = os.read(stdout, 1 << 16)
-                if not data:
+                left = deadline - time.monotonic()
+                if left <= 0 and stopping:
+                    self.kill()
                     break
-                file.write(data)
-                file.flush()
+                if left <= 0:
+                    stop()
+                elif selector.select(min(left, _LOOK_S)):
+                    data = os.read(stdout, 1 << 16)
+                    if not data:
+                        break
+                    file.write(data)
+                    file.flush()
         return self.wait(_PATIENCE_S)
 
     def signal(self, number: int) -> None:
         """Send a signal; nothing when it has ended."""
-        if self.poll() is None:
+        if self._code is None:
             with contextlib.suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self._pidfd, number)
 
     def kill(self) -> None:
-        """End it now, with what it has started, and reap it."""
+        """End it now, with what it has started, and reap it; nothing when it has ended."""
         if self.poll() is None:
             with contextlib.suppress(ProcessLookupError):
                 if self._order[0] >= 0:
@@ -147,11 +160,35 @@ class Process:
         return bool(data)
 
     def _close(self) -> None:
-        for fd in self._open:
-            os.close(fd)
-        self._open.clear()
+        while self._open:
+            os.close(self._open.pop())
+
+
+@contextlib.contextmanager
+def _on_ctrl_c(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C calls ``stop`` and interrupts nothing else, a second one is as ever.
+
+    Where Ctrl-C is not ours to hear (in a thread, below nohup) nothing changes.
+    """
+    before = signal.getsignal(signal.SIGINT)
+
+    def heard(*_: object) -> None:
+        signal.signal(signal.SIGINT, before)
+        stop()
+
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, heard)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 _REST_S = 1.0
 """How long the outputs of a program that has ended are read: a child of it may hold them."""
 _PATIENCE_S = 5.0
+"""How long a program may take to heed an interrupt."""
+_LOOK_S = 0.5
+"""How often a copy looks whether a signal has set it a deadline."""

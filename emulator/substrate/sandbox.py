@@ -16,7 +16,7 @@ from emulator.substrate import libc
 NAMES = Path("/run/netns")
 FILES = Path("/run/podwire/files")
 PROCFS = Path("/run/podwire/proc")
-_OWN = ("/var/lib", "/var/log", "/var/cache", "/var/tmp", "/tmp", "/run")
+OWN = ("/var/lib", "/var/log", "/var/cache", "/var/tmp", "/tmp", "/run")
 
 
 _SYSTEM = ("/usr/sbin", "/sbin")
@@ -81,7 +81,7 @@ def private_files(ns: str) -> None:
             target = Path("/etc") / path.relative_to(etc)
             if target.exists():
                 libc.mount(str(path), str(target), "", libc.MS_BIND)
-    for place in _OWN:
+    for place in OWN:
         source = own / place.lstrip("/")
         source.mkdir(parents=True, exist_ok=True)
         if place in ("/tmp", "/var/tmp"):

@@ -5,15 +5,22 @@ from __future__ import annotations
 import argparse
 import time
 
+from emulator.errors import PodwireError, Problem
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
 
 
 def down_(arguments: argparse.Namespace) -> int:
-    """End one lab, or all."""
+    """End one lab, or all; one that does not end keeps no other from ending."""
     worlds = runtime.worlds() if arguments.all else [runtime.find(arguments.name)]
+    problems: list[Problem | str] = []
     for world in worlds:
         began = time.perf_counter()
-        labs.end(world)
-        print(f"{world.name} is down ({time.perf_counter() - began:.3f} s)")
+        try:
+            labs.end(world)
+            print(f"{world.name} is down ({time.perf_counter() - began:.3f} s)")
+        except PodwireError as error:
+            problems += error.problems
+    if problems:
+        raise PodwireError(*problems)
     return 0

@@ -7,7 +7,7 @@ import sys
 import time
 
 from emulator.cluster import Cluster, running
-from emulator.errors import PodwireError
+from emulator.errors import PodwireError, Problem
 from emulator.verbs.output import as_json, progress, table
 from emulator.verbs.specs import load
 from emulator.verify import Report
@@ -44,7 +44,7 @@ def ls_(arguments: argparse.Namespace) -> int:
     for world, facts in running():
         row: dict[str, object] = {"lab": world.name, "pid": world.pid}
         if isinstance(facts, PodwireError):
-            row |= {"status": f"does not answer: {facts}"}
+            row |= {"status": _why_silent(facts)}
         else:
             dead = [p for p in facts.processes if p.state != "running" and p.code != 0]
             restarts = sum(p.restarts for p in facts.processes)
@@ -80,6 +80,13 @@ def ls_(arguments: argparse.Namespace) -> int:
         ]
         print(table(columns, cells))
     return 0
+
+
+def _why_silent(error: PodwireError) -> str:
+    if isinstance(error.__cause__, TimeoutError):
+        return "busy: try again, or podwire down"
+    problem = error.problems[0]
+    return problem.found if isinstance(problem, Problem) else problem
 
 
 def apply_(arguments: argparse.Namespace) -> int:

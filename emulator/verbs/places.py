@@ -100,8 +100,7 @@ def exec_(arguments: argparse.Namespace) -> int:
         raise SpecError(
             Problem("exec", "no command", "one after --", "podwire exec n1-p1 -- ip addr")
         )
-    code = Cluster.attach(arguments.lab).place(arguments.place).interactive(command)
-    return code if code >= 0 else 128 - code
+    return Cluster.attach(arguments.lab).place(arguments.place).interactive(command)
 
 
 def shell_(arguments: argparse.Namespace) -> int:
@@ -110,8 +109,7 @@ def shell_(arguments: argparse.Namespace) -> int:
     shell = os.environ.get("SHELL") or "/bin/sh"
     if not os.access(shell, os.X_OK):
         shell = "/bin/sh"
-    code = place.interactive([shell])
-    return code if code >= 0 else 128 - code
+    return place.interactive([shell])
 
 
 def cp_(arguments: argparse.Namespace) -> int:
