@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
-from emulator.substrate import nft, privilege
+from emulator.substrate import nft
 from emulator.substrate.process import PACKAGES
 from emulator.substrate.trial import Tried, features
 
@@ -109,8 +109,8 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
     ]
     before = _modules()
     try:
-        tried = features()
-        out.append(Finding("privilege", _LEVELS[privilege.level()], True, True, ""))
+        level, tried = features()
+        out.append(Finding("privilege", _LEVELS[level], True, True, ""))
     except Unsupported as error:
         problem = error.problems[0]
         assert isinstance(problem, Problem)

@@ -114,24 +114,34 @@ def _read(path: Path) -> str:
         return ""
 
 
-def map_ids(pid: int, how: Level) -> None:
+def map_ids(pid: int, how: Level) -> Level:
     """Map ids of the user namespace that process ``pid`` (a child of ours) has made.
 
-    Unsupported when the system does not let us.
+    Returns the level that it came to: one id where the system does not let us have more
+    (in a rootless container, say). Unsupported when it does not let us have that.
     """
     try:
-        if how == "subordinate ids":
-            _map("newuidmap", pid, os.geteuid(), subordinate("uid"))
-            _map("newgidmap", pid, os.getegid(), subordinate("gid"))
-        else:
-            Path(f"/proc/{pid}/setgroups").write_text("deny")
-            Path(f"/proc/{pid}/uid_map").write_text(f"0 {os.geteuid()} 1")
-            Path(f"/proc/{pid}/gid_map").write_text(f"0 {os.getegid()} 1")
-    except subprocess.CalledProcessError as error:
-        words = error.stderr.decode(errors="replace").strip()
-        raise refusal(error.cmd[0], OSError(errno.EPERM, words)) from error
+        if how == "subordinate ids" and _map_subordinate(pid):
+            return how
+        Path(f"/proc/{pid}/setgroups").write_text("deny")
+        Path(f"/proc/{pid}/uid_map").write_text(f"0 {os.geteuid()} 1")
+        Path(f"/proc/{pid}/gid_map").write_text(f"0 {os.getegid()} 1")
+        return "one id"
     except OSError as error:
         raise refusal("mapping ids", error) from error
+
+
+def _map_subordinate(pid: int) -> bool:
+    """Whether the helpers have done it; Unsupported when they have done half of it."""
+    try:
+        _map("newuidmap", pid, os.geteuid(), subordinate("uid"))
+        _map("newgidmap", pid, os.getegid(), subordinate("gid"))
+    except subprocess.CalledProcessError as error:
+        if not _read(Path(f"/proc/{pid}/uid_map")):
+            return False
+        words = error.stderr.decode(errors="replace").strip()
+        raise refusal(error.cmd[0], OSError(errno.EPERM, words)) from error
+    return True
 
 
 def _map(program: str, pid: int, own: int, more: tuple[int, int] | None) -> None:

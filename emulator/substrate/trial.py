@@ -32,9 +32,9 @@ class Tried(NamedTuple):
     words: str
 
 
-def features() -> list[Tried]:
-    """Try everything that specs of this version can ask for. Unsupported when namespaces
-    themselves are refused."""
+def features() -> tuple[privilege.Level, list[Tried]]:
+    """Try everything that specs of this version can ask for; also the level of privilege that
+    it came to. Unsupported when namespaces themselves are refused."""
     how = privilege.level()
     ours, theirs = socket.socketpair()
     me = os.pidfd_open(os.getpid())
@@ -47,13 +47,13 @@ def features() -> list[Tried]:
         while True:
             kind, value = control.receive(ours)
             if kind == "map":
-                privilege.map_ids(pid, how)
+                how = privilege.map_ids(pid, how)
                 control.send(ours, "mapped")
             elif kind == "refused":
                 raise privilege.refusal(*value)
             else:
                 found: list[Tried] = value
-                return found
+                return how, found
     except (EOFError, ConnectionError):
         raise PodwireError(
             Problem("trying features", "the trial process died", "its answer", "was it killed?")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 from emulator.substrate import privilege
 
@@ -53,6 +55,25 @@ def test_containers(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (user / "mark").touch()
     monkeypatch.setattr(privilege, "_CONTAINERS", (user / "mark",))
     assert "a container: start it with --privileged" in refused("namespaces", errno.EPERM)
+
+
+@pytest.mark.kernel
+def test_helpers_that_may_not_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Then there is one id, as for who has no helpers."""
+    for name in ("newuidmap", "newgidmap"):
+        (tmp_path / name).write_text("#!/bin/sh\necho Operation not permitted >&2; exit 1\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    child = subprocess.Popen(["unshare", "--user", "sleep", "60"])
+    try:
+        ours, theirs = Path("/proc/self/ns/user"), Path(f"/proc/{child.pid}/ns/user")
+        until(lambda: theirs.readlink() != ours.readlink(), "a user namespace")
+        assert privilege.map_ids(child.pid, "subordinate ids") == "one id"
+        mapped = Path(f"/proc/{child.pid}/uid_map").read_text().split()
+        assert mapped == ["0", str(os.geteuid()), "1"]
+    finally:
+        child.kill()
+        child.wait()
 
 
 def test_level_of_a_user_without_an_entry(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -96,7 +96,8 @@ def test_too_few_open_files(either: Caller) -> None:
 def test_neighbour_table_too_small(somebody: Caller) -> None:
     table = int(Path("/proc/sys/net/ipv4/neigh/default/gc_thresh3").read_text())
     count = math.isqrt(table) + 2
-    assert count <= 200, "the table of this machine is too large for this test"
+    if count > 200:
+        pytest.skip("no lab that is quick to bring up fills the table of this machine")
     spec = somebody.folder / "wide.yaml"
     spec.write_text(
         "apiVersion: podwire/v1\nkind: Cluster\nmetadata: {name: wide}\nspec:\n"
@@ -197,3 +198,14 @@ if os.geteuid() == 0:  # who is not root cannot hide anything for good
             said = run(boxed, boxed.argv(verb, SPEC), 3)
             assert "mounting /proc" in said and "systempaths=unconfined" in said
         assert boxed.left() == []
+
+    def test_helpers_that_may_not_map_ids(make_caller: MakeCaller) -> None:
+        user = make_caller("user")
+        programs = user.folder / "bin"
+        programs.mkdir()
+        (programs / "newuidmap").write_text("#!/bin/sh\nexit 1\n")
+        (programs / "newuidmap").chmod(0o755)
+        user.env["PATH"] = f"{programs}:{user.env['PATH']}"
+        assert "one id" in user.podwire("doctor").stdout
+        user.podwire("up", SPEC)
+        user.podwire("verify", "--no-probes")
