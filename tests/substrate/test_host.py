@@ -41,6 +41,12 @@ def test_a_dialogue_gives_its_lines_and_ends_with_its_input() -> None:
     assert ended.returncode == 3 and ended.argv[0] == sys.executable
 
 
+def test_lines_that_come_at_once_are_given_one_by_one() -> None:
+    dialogue = Dialogue((sys.executable, "-c", "print('one\\ntwo\\nthree')"))
+    assert (dialogue.line(20), dialogue.line(20)) == ("one\n", "two\n")
+    assert dialogue.end(20).stdout == b"three\n"
+
+
 def test_a_dialogue_that_says_nothing_is_killed_at_the_deadline() -> None:
     dialogue = Dialogue((sys.executable, "-c", SLOW))
     with pytest.raises(PodwireError, match="still running"):
