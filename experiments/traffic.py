@@ -106,19 +106,19 @@ def send(ends: Ends, traffic: Traffic, seed: int, *, everything: bool) -> Iterat
     if traffic.cost_s and everything:
         yield cost.cpu_per_gb(
             ends.server, ends.client, rate_bit_s=traffic.cost_bit_s, seconds=traffic.cost_s,
-            omit_s=0.3, idle_s=0.5, congestion=traffic.congestion, cpus=traffic.cpus,
+            omit_s=0.3, congestion=traffic.congestion, cpus=traffic.cpus,
             first_port=port + 30,
         )  # fmt: skip
     yield counters.between(before, counters.look(ends.watched))
+    if traffic.trial_s and everything:  # last: its losses are meant
+        yield search.udp_search(
+            ends.server, ends.client, payload_b=64, low_bit_s=5_000_000, high_bit_s=320_000_000,
+            trial_s=traffic.trial_s, omit_s=0.2, precision=0.01, max_trials=12, deadline_s=30.0,
+            cpus=traffic.cpus, first_port=port + 40,
+        )  # fmt: skip
     spent = cpu.between(began, _stat())
     steal = good("cell_steal_ratio", spent.kinds.steal / spent.all_s, window_s=spent.window_s)
     yield Measured((steal,), {})
-    if traffic.trial_s and everything:  # last: its losses are meant
-        yield search.udp_search(
-            ends.server, ends.client, payload_b=64, low_bit_s=2_000_000, high_bit_s=200_000_000,
-            trial_s=traffic.trial_s, omit_s=0.2, precision=0.05, max_trials=8, deadline_s=12.0,
-            cpus=traffic.cpus, first_port=port + 40,
-        )  # fmt: skip
 
 
 def _stat() -> cpu.Snapshot:

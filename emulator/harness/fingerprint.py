@@ -10,11 +10,9 @@ import importlib.metadata
 import json
 import os
 import platform
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
-
-from emulator.errors import PodwireError, Problem
 
 SYSCTLS = (
     "net/core/default_qdisc", "net/core/netdev_budget", "net/core/netdev_max_backlog",
@@ -23,6 +21,7 @@ SYSCTLS = (
     "net/ipv4/tcp_no_metrics_save", "net/ipv4/tcp_rmem", "net/ipv4/tcp_wmem",
     "net/ipv4/neigh/default/gc_thresh3", "kernel/sched_autogroup_enabled",
 )  # fmt: skip
+SOURCES = (".py", ".c", ".sh", ".yaml")
 PACKAGES = ("numpy", "pydantic", "pyyaml", "mininet", "iperf3")
 
 
@@ -83,25 +82,10 @@ def differences(first: Mapping[str, Any], second: Mapping[str, Any], under: str 
     return lines
 
 
-def refuse_mixture(named: Iterable[tuple[str, Mapping[str, Any]]]) -> None:
-    """PodwireError that names the differing fields unless all fingerprints are the same."""
-    results = list(named)
-    problems = []
-    for name, fingerprint in results[1:]:
-        lines = differences(results[0][1], fingerprint)
-        if lines:
-            problems.append(
-                Problem(f"{results[0][0]} and {name}", "; ".join(lines), "one fingerprint",
-                        "compare the ratios of each run instead of pooling their samples")
-            )  # fmt: skip
-    if problems:
-        raise PodwireError(*problems)
-
-
 def digest(source: Path) -> str:
-    """16 hexadecimal digits over names and contents of all Python modules of a folder."""
+    """16 hexadecimal digits over names and contents of all sources of a folder."""
     total = hashlib.sha256()
-    for path in sorted(source.rglob("*.py")):
+    for path in sorted(one for one in source.rglob("*") if one.suffix in SOURCES):
         total.update(f"{path.relative_to(source)}\0".encode())
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()[:16]

@@ -52,8 +52,8 @@ def run(
     """Run an experiment and store it under ``results/<experiment>/<run>``.
 
     The caller holds the lock (``harness.lock``) so that nothing else measures meanwhile.
-    Ctrl-C ends it with status ``interrupted``.  PodwireError of a lab, an instrument, a gate or
-    a full disk is raised after the partial result has been stored with status ``failed``.
+    Ctrl-C ends it with status ``interrupted``.  An error (PodwireError of a lab, an instrument,
+    a gate, a full disk) is raised after the partial result has been stored as ``failed``.
     """
     if resume:
         store = _reopen(experiment, settings, results, fingerprint)
@@ -133,7 +133,8 @@ class _Session(Generic[LabT]):
         self._experiment, self._settings, self._store = experiment, settings, store
         self._analyse, self._clock = analyse, clock
         self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
-        self._whole = {one["block"] for one in self._blocks if one["complete"]}
+        # the machine is cold again when a run is resumed: its warm-up comes again, too
+        self._whole = {one["block"] for one in self._blocks if one["complete"] and one["block"]}
         self._cell = 1 + max((row.cell for row in stores.read(store.folder).rows), default=0)
         self._session: dict[str, Any] = {
             "started": stores.now(), "ended": None, "wall_s": 0.0, "measured_s": 0.0
@@ -151,9 +152,9 @@ class _Session(Generic[LabT]):
         self._store.save()
         try:
             return self._end("complete", self._all_blocks())
-        except KeyboardInterrupt:
-            return self._end("interrupted", f"Ctrl-C after {self._count()}")
-        except PodwireError as error:
+        except KeyboardInterrupt as signal:
+            return self._end("interrupted", f"{str(signal) or 'Ctrl-C'} after {self._count()}")
+        except Exception as error:
             self._end_after(error)
             raise
         finally:
@@ -189,9 +190,7 @@ class _Session(Generic[LabT]):
         measured = len(self._whole - {0})
         if not looks or looks[-1]["blocks"] != measured:
             summary = self._analyse(stores.read(self._store.folder))
-            found = precision.widths(
-                summary, self._experiment.headline, self._experiment.matrix.pairs
-            )
+            found = precision.widths(summary, self._experiment.headline, self._experiment.matrix)
             looks.append(
                 {"blocks": measured, "narrow": precision.narrow(found, target),
                  "widest": precision.widest(found)}
@@ -284,6 +283,7 @@ class _Session(Generic[LabT]):
 
     def _end(self, status: str, why: str) -> Outcome:
         store = self._store
+        store.discard_unfinished()
         store.manifest.update(status=status, why=why, ended=stores.now())
         self._account()
         store.save()
@@ -291,9 +291,10 @@ class _Session(Generic[LabT]):
         self._progress.say(f"{status}: {why}")
         return Outcome(store.folder, status, why, summary)
 
-    def _end_after(self, error: PodwireError) -> None:
+    def _end_after(self, error: Exception) -> None:
         """Store what there is; a disk that is full stays full, and the first error counts."""
+        words = str(error) if isinstance(error, PodwireError) else repr(error)
         try:
-            self._end("failed", str(error))
-        except PodwireError as second:
+            self._end("failed", words)
+        except Exception as second:
             self._progress.say(f"the partial result has no summary: {second}")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 from emulator.errors import Problem, SpecError
-from emulator.harness.experiment import Pair
+from emulator.harness.experiment import Matrix
 
 FIRST_LOOK = 12
 """The fewest blocks that a precision is judged by: an interval that stops a run is narrow by luck
@@ -82,20 +82,34 @@ class Width(NamedTuple):
     half_width: float | None
 
 
-def widths(
-    summary: Mapping[str, Any], headline: Collection[str], pairs: Iterable[Pair]
-) -> list[Width]:
-    """The half-widths of a summary's comparisons of headline metrics, A/A pairs left out."""
+def widths(summary: Mapping[str, Any], headline: Collection[str], matrix: Matrix) -> list[Width]:
+    """The half-widths of all comparisons of headline metrics that a matrix has, A/A left out.
+
+    One over fewer than ``FIRST_LOOK`` blocks, or that the summary does not have, has none yet.
+    """
+    there = {
+        (row["metric"], row["treatment"], row["baseline"], _words(row["factors"])): row
+        for row in summary["comparisons"]
+    }
+    arms = {(one.arm, _words(one.factors)) for one in matrix.conditions}
     found = []
-    twins = {(pair.treatment, pair.baseline) for pair in pairs if pair.twin}
-    for row in summary["comparisons"]:
-        if row["metric"] in headline and (row["treatment"], row["baseline"]) not in twins:
-            factors = " ".join(str(value) for value in row["factors"].values())
-            name = f"{row['metric']} {row['treatment']}/{row['baseline']} {factors}".rstrip()
-            low, high = row["ci"]
-            ready = row["verdict"] != "too few blocks"
-            found.append(Width(name, (high - low) / 2 / row["ratio"] if ready else None))
+    for metric in headline:
+        for pair in matrix.pairs:
+            for arm, factors in sorted(arms):
+                if pair.twin or arm != pair.treatment or (pair.baseline, factors) not in arms:
+                    continue
+                row = there.get((metric, arm, pair.baseline, factors))
+                half = None
+                if row is not None and row["n"] >= FIRST_LOOK:
+                    low, high = row["ci"]
+                    half = (high - low) / 2 / row["ratio"]
+                name = f"{metric} {arm}/{pair.baseline} {factors}".rstrip()
+                found.append(Width(name, half))
     return found
+
+
+def _words(factors: Mapping[str, Any]) -> str:
+    return " ".join(str(value) for value in factors.values())
 
 
 def narrow(found: Sequence[Width], target: float) -> bool:

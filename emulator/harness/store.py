@@ -157,7 +157,7 @@ class Store:
         """Go on with a run: a half line goes to raw/, unfinished blocks are marked discarded."""
         manifest = _read_manifest(folder)
         path = folder / "samples.jsonl"
-        rows, fragment = _read_rows(path)
+        _, fragment = _read_rows(path)
         with full_disk(folder):
             if fragment:
                 kept = folder / "raw" / f"cut-off-line-{len(manifest['sessions'])}.txt"
@@ -166,18 +166,23 @@ class Store:
                 manifest["notes"].append(
                     f"samples.jsonl: a cut-off last line was moved to raw/{kept.name}"
                 )
-            for block in manifest["blocks"]:
-                where = (block["block"], block["attempt"])
-                known = [(one["block"], one["attempt"]) for one in manifest["discarded"]]
-                if not block["complete"] and where not in known:
-                    count = sum((row.block, row.attempt) == where for row in rows)
-                    manifest["discarded"].append(
-                        {"block": where[0], "attempt": where[1], "samples": count,
-                         "why": "the run ended inside this block"}
-                    )  # fmt: skip
         store = cls(folder, manifest)
+        store.discard_unfinished()
         store.save()
         return store
+
+    def discard_unfinished(self) -> None:
+        """List the blocks that did not come to their end under ``discarded`` (not yet saved)."""
+        known = {(one["block"], one["attempt"]) for one in self.manifest["discarded"]}
+        for block in self.manifest["blocks"]:
+            where = (block["block"], block["attempt"])
+            if not block["complete"] and where not in known:
+                rows, _ = _read_rows(self.folder / "samples.jsonl")
+                count = sum((row.block, row.attempt) == where for row in rows)
+                self.manifest["discarded"].append(
+                    {"block": where[0], "attempt": where[1], "samples": count,
+                     "why": "the run ended inside this block"}
+                )  # fmt: skip
 
     def append(
         self, block: int, attempt: int, phase: str, cell: int, condition: Condition,
@@ -244,14 +249,25 @@ class Store:
         os.close(self._samples)
 
 
+def renew_summary(folder: Path, summary: Mapping[str, Any]) -> bool:
+    """Write summary.json of a run unless it says the same; whether it was written."""
+    path, text = folder / "summary.json", as_text(summary)
+    if path.is_file() and path.read_text() == text:
+        return False
+    with full_disk(folder):
+        replace(path, text)
+    return True
+
+
 def runs(results: Path, experiment: str) -> list[Path]:
-    """The folders of all runs of an experiment, oldest first."""
+    """The folders of all runs of an experiment that can be understood, oldest first."""
     folder = results / experiment
-    if not folder.is_dir():
-        return []
-    found = [one for one in folder.iterdir()
-             if not one.is_symlink() and (one / "manifest.json").is_file()]  # fmt: skip
-    return sorted(found, key=lambda one: (_read_manifest(one)["started"], one.name))
+    found = []
+    for one in folder.iterdir() if folder.is_dir() else ():
+        if not one.is_symlink():
+            with contextlib.suppress(PodwireError):
+                found.append((_read_manifest(one)["started"], one.name, one))
+    return [one for _, _, one in sorted(found)]
 
 
 def unfinished(results: Path, experiment: str) -> Path | None:

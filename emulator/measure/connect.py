@@ -75,8 +75,8 @@ def latency(
     """``connect_p50_us`` …, ``crr_p50_us`` … and ``connect_rate_per_s``, closed loop.
 
     Ends after ``seconds`` or ``count`` transactions. Connections are closed by a reset (linger 0),
-    which the detail says. Failed transactions are counted in the detail; five end the run, and
-    then all samples are failures.
+    which the detail says. Failed transactions are listed in the detail and count as longer
+    than any other; five end the run, and then all samples are failures.
     """
     asked: dict[str, object] = {
         "seconds": seconds, "count": count, "request_b": request_b, "response_b": response_b,
@@ -117,12 +117,13 @@ def samples(transactions: Transactions, asked: dict[str, object]) -> tuple[Sampl
     if len(transactions.errors) >= crr.MOST_ERRORS or not transactions.total_us:
         shown = ", ".join(sorted(set(transactions.errors))) or "no transaction in time"
         raise MeasureFailed(f"{len(transactions.errors)} transactions failed: {shown}")
+    lost = len(transactions.errors)
     detail = {**asked, "errors": list(transactions.errors)}
     rate = len(transactions.total_us) / max(transactions.elapsed_s, 1e-9)
     return (
         good("connect_rate_per_s", rate, **detail),
-        *distribution.percentiles("connect", transactions.connect_us, **detail),
-        *distribution.percentiles("crr", transactions.total_us, **detail),
+        *distribution.percentiles("connect", transactions.connect_us, lost, **detail),
+        *distribution.percentiles("crr", transactions.total_us, lost, **detail),
     )
 
 

@@ -18,9 +18,9 @@ from emulator.place import Place
 
 METRICS = ("cpu_s_per_gb", "steal_ratio", "idle_ratio")
 RATE_KEPT = 0.97
-BACKGROUND_LIMIT = 0.2
-"""Share of the machine that others may use in the idle window: what they use half a second
-later is not known, and above this it is as large as what is measured."""
+BACKGROUND_LIMIT = 0.3
+"""Share of the busy time that may be other work's: what that uses a second later is not known,
+and above this it is no longer small beside what is measured."""
 
 
 def cpu_per_gb(
@@ -110,13 +110,13 @@ def samples(
     gigabytes = throughput_bit_s * spent.window_s / 8 / 1e9
     own_s = spent.busy_s
     if background is not None:
-        others = background.busy_s / background.all_s
-        if others > BACKGROUND_LIMIT:
+        others_s = background.busy_s * spent.window_s / background.window_s
+        if others_s > BACKGROUND_LIMIT * spent.busy_s:
             raise MeasureFailed(
-                f"other work took {others:.0%} of the machine just before: at most "
+                f"other work took {others_s:.2f} s of {spent.busy_s:.2f} s of busy time: at most "
                 f"{BACKGROUND_LIMIT:.0%} can be subtracted"
             )
-        own_s -= background.busy_s * spent.window_s / background.window_s
+        own_s -= others_s
     detail: dict[str, object] = {
         **asked,
         "received_bit_s": throughput_bit_s,

@@ -28,30 +28,36 @@ def carries(count: int, level: float) -> bool:
     return count > 0 and count * (1 - level) >= 1 - 1e-9
 
 
-def percentiles(prefix: str, values_us: Sequence[float], **detail: object) -> tuple[Sample, ...]:
+def percentiles(
+    prefix: str, values_us: Sequence[float], lost: int = 0, /, **detail: object
+) -> tuple[Sample, ...]:
     """The samples ``<prefix>_p50_us`` to ``<prefix>_p999_us`` of times in microseconds.
 
     The median's detail carries the distribution as ``curve_us``, pairs of (level, time), from
     which a cumulative curve can be drawn without the raw values. A percentile that the number
-    of values cannot carry is a failed sample.
+    of values cannot carry is a failed sample. ``lost`` tries count as longer than any value: a
+    percentile that falls among them is a failure, too.
     """
     ordered = sorted(values_us)
-    count = len(ordered)
+    every = [*ordered, *[math.inf] * lost]
+    count = len(every)
     samples = []
     for name, level in PERCENTILES.items():
         metric = f"{prefix}_{name}_us"
         if not carries(count, level):
             reason = f"{count} values cannot carry it, it needs {math.ceil(1 / (1 - level) - 1e-9)}"
             samples.append(failed(metric, reason, n=count, **detail))
+        elif (value := quantile(every, level)) == math.inf:
+            samples.append(failed(metric, f"{lost} of {count} tries were lost", n=count, **detail))
         elif name == "p50":
             curve = [[level, quantile(ordered, level)] for level in CURVE_LEVELS]
-            mean = math.fsum(ordered) / count
+            mean = math.fsum(ordered) / len(ordered)
             samples.append(
-                good(metric, quantile(ordered, level), n=count, min_us=ordered[0],
+                good(metric, value, n=count, min_us=ordered[0],
                      max_us=ordered[-1], mean_us=mean, curve_us=curve, **detail)
             )  # fmt: skip
         else:
-            samples.append(good(metric, quantile(ordered, level), n=count, **detail))
+            samples.append(good(metric, value, n=count, **detail))
     return tuple(samples)
 
 

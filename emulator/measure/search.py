@@ -39,6 +39,8 @@ class Found(NamedTuple):
     best: Trial
     trials: tuple[Trial, ...]
     ended: str
+    fine: bool = True
+    """False when trials or time ran out before the precision was reached."""
 
 
 def bisect(
@@ -68,7 +70,7 @@ def bisect(
     best, failing_bit_s, rate_bit_s = low, 0, high_bit_s
     while len(trials) < max_trials:
         if clock() - begin >= deadline_s:
-            return Found(low, best, tuple(trials), f"the deadline of {deadline_s:g} s")
+            return Found(low, best, tuple(trials), f"the deadline of {deadline_s:g} s", False)
         trial = attempt(rate_bit_s)
         trials.append(trial)
         if trial.loss_ratio > loss_limit:
@@ -82,7 +84,7 @@ def bisect(
         if failing_bit_s <= best.rate_bit_s * (1 + precision):
             return Found(low, best, tuple(trials), f"the precision of {precision:.1%}")
         rate_bit_s = round(math.sqrt(best.rate_bit_s * failing_bit_s))
-    return Found(low, best, tuple(trials), f"{max_trials} trials")
+    return Found(low, best, tuple(trials), f"{max_trials} trials", False)
 
 
 def udp_search(
@@ -105,7 +107,8 @@ def udp_search(
 ) -> Measured:
     """The highest rate with a loss of at most ``loss_limit``: what was received then
     (``udp_throughput_bit_s``, ``packet_rate_pps``), its ``loss_ratio``, and
-    ``low_load_loss_ratio``. The detail lists all trials and why the search ended.
+    ``low_load_loss_ratio``. The detail lists all trials and why the search ended. A search that
+    ends before ``precision`` is reached is a failure.
 
     Two processes of iperf3 per trial; raw names begin with the number of the trial.
     """
@@ -132,6 +135,11 @@ def udp_search(
             attempt, low_bit_s=low_bit_s, high_bit_s=high_bit_s, loss_limit=loss_limit,
             precision=precision, max_trials=max_trials, deadline_s=deadline_s,
         )  # fmt: skip
+        if not found.fine:
+            raise MeasureFailed(
+                f"the search ended after {found.ended}, coarser than {precision:.1%}: networks "
+                "that differ by less would look the same"
+            )
     except MeasureFailed as error:
         return all_failed(METRICS, str(error), raw, trials=rates, **asked)
     detail = {**asked, "ended": found.ended, "trials": [trial._asdict() for trial in found.trials]}

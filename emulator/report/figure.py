@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from emulator.errors import Problem, Unsupported
 from emulator.harness.store import StoredRun, full_disk
 from emulator.report import style
+from emulator.report.statistics import FEWEST_BLOCKS
 
 
 def save(
@@ -65,31 +67,34 @@ def caption(
     summary: Mapping[str, Any],
     metrics: Sequence[str],
     *,
+    counts: Sequence[int],
+    factors: Sequence[Mapping[str, Any]],
     marks: str = "error bars: 95 % bootstrap interval of the median over blocks",
 ) -> str:
     """What is to be known about a figure of one run, with ``sentence`` (what is shown) first.
 
-    It names n, the error bars, the noise floor of ``metrics``, MTU and offload (where they are
-    factors of the run), kernel, machine, and the run itself.
+    It names n (``counts``: the blocks behind each thing that is drawn), the error bars, the noise
+    floor of ``metrics``, MTU and offload (those in ``factors``, one for each condition that is
+    drawn), kernel, machine, and the run itself.
     """
     manifest = run.manifest
     fingerprint = manifest["fingerprint"]
-    counts = sorted({row["n"] for row in summary["cells"] if row["metric"] in metrics})
-    blocks = " to ".join(str(count) for count in (counts[:1] + counts[1:][-1:])) or "0"
+    few, many = min(counts, default=0), max(counts, default=0)
+    blocks = str(few) if few == many else f"{few} to {many}"
     parts = [f"{sentence.rstrip('.')}.", f"n = {blocks} blocks; {marks}."]
-    if counts and counts[0] < 6:
-        parts.append("Below 6 blocks the bars are the range, not an interval.")
+    if few < FEWEST_BLOCKS and "interval" in marks:
+        parts.append(f"Below {FEWEST_BLOCKS} blocks the bars are the range, not an interval.")
+    if manifest["settings"]["precision"] is not None:
+        parts.append("The run was stopped by its precision: the intervals cover about 93 %.")
     floors = [
-        f"{metric} {summary['noise_floor'][metric]:.1%}"
+        f"{metric} {percent(summary['noise_floor'][metric])}"
         for metric in metrics if metric in summary["noise_floor"]
     ]  # fmt: skip
     parts.append(f"Noise floor (95th percentile of |ln A1/A2|): {', '.join(floors) or 'none'}.")
-    for factor in ("offload", "mtu"):
-        values = {str(one["factors"].get(factor, "")) for one in manifest["conditions"]} - {""}
+    for factor, title in (("offload", "Offload"), ("mtu", "MTU")):
+        values = {one[factor] for one in factors if factor in one}
         if values:
-            title = "MTU" if factor == "mtu" else factor
-            parts.append(f"{title.capitalize() if title == 'offload' else title}: "
-                         f"{', '.join(sorted(values))}.")  # fmt: skip
+            parts.append(f"{title}: {', '.join(map(str, sorted(values)))}.")
     parts.append(
         f"Linux {fingerprint['kernel']}, {fingerprint['cpu_count']} × {fingerprint['cpu_model']}"
         f" (virtualisation: {fingerprint['virtualisation']})."
@@ -101,3 +106,8 @@ def caption(
         f"fingerprint {manifest['fingerprint_hash']}."
     )
     return " ".join(parts)
+
+
+def percent(floor: float) -> str:
+    """A noise floor, which is a natural logarithm, as the change that it stands for."""
+    return f"{math.expm1(floor):.1%}"

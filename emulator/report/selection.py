@@ -36,6 +36,11 @@ def ratios(
     return result
 
 
+def factors(run: StoredRun, metric: str) -> list[Mapping[str, Any]]:
+    """The factors of the conditions in which a metric has values."""
+    return [cell.factors for cell in cells(run) if cell.metric == metric and cell.values]
+
+
 def groups(run: StoredRun, metric: str, label: Callable[[Cell], str]) -> list[Group]:
     """The absolute values of one metric; cells of the same label stand side by side."""
     found: dict[str, dict[str, list[float]]] = {}

@@ -185,9 +185,14 @@ def _ranks(values: Array) -> Array:
     return result
 
 
-def drifts(values: Sequence[float], order: Sequence[float]) -> bool:
-    """Whether the values of one condition rise or fall with time (|rho| > 0.5, six or more)."""
-    return len(values) >= FEWEST_BLOCKS and abs(spearman(values, order)) > 0.5
+def drift(values: Sequence[float], order: Sequence[float]) -> float:
+    """Spearman's rho of six or more values with time, where it says that they rise or fall.
+
+    0 where |rho| is at most 0.5, or no more than 5 % of series without any drift would show.
+    """
+    rho = spearman(values, order)
+    enough = len(values) >= FEWEST_BLOCKS
+    return rho if enough and abs(rho) > max(0.5, 1.96 / math.sqrt(len(values) - 1)) else 0.0
 
 
 def steady(intervals: Sequence[float], floor: float) -> bool:

@@ -16,7 +16,6 @@ import matplotlib
 from matplotlib.figure import Figure
 
 COLUMN_IN = 3.33
-PAGE_IN = 6.9
 PREVIEW_DPI = 300
 
 THESIS: dict[Any, Any] = {

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from emulator.harness import fingerprint
 from emulator.harness.store import StoredRun
 from emulator.report import statistics
 from emulator.report.pairing import Cell, cells, pairs, twin_logs
@@ -21,10 +20,11 @@ def summarise(run: StoredRun) -> dict[str, Any]:
     what a reader should know.
     """
     found = cells(run)
+    twins = {metric: np.concatenate(list(logs.values())) for metric, logs in twin_logs(run).items()}
     floors = {
-        metric: statistics.noise_floor(np.concatenate(list(logs.values())))
-        for metric, logs in twin_logs(run).items()
-    }
+        metric: statistics.noise_floor(logs)
+        for metric, logs in twins.items() if logs.size >= statistics.FEWEST_BLOCKS
+    }  # fmt: skip
     better = {one["name"]: one["better"] for one in run.manifest["metrics"]}
     comparisons, notes = [], list(run.notes)
     for pair in pairs(run, found):
@@ -48,7 +48,14 @@ def summarise(run: StoredRun) -> dict[str, Any]:
         )
         if effect.interval.kind == "range":
             notes.append(f"{title}: ci is the range of {effect.n} blocks, not an interval")
+        drift = statistics.drift(list(pair.logs), [treatment.order[one] for one in pair.blocks])
+        if drift:
+            notes.append(f"{title}: the ratio drifts with time (Spearman {drift:+.2f})")
+        unpaired = len(treatment.values.keys() & baseline.values.keys()) - len(pair.blocks)
+        if unpaired:
+            notes.append(f"{title}: {unpaired} blocks with a value not above 0 have no ratio")
     notes += [note for cell in found for note in _cell_notes(cell)]
+    notes += _unsteady(run, floors)
     if run.manifest["status"] != "complete":
         notes.append(f"the run is {run.manifest['status']}: {run.manifest['why'] or 'not ended'}")
     return {
@@ -79,26 +86,28 @@ def _cell_notes(cell: Cell) -> Iterable[str]:
     for name, count in cell.excluded.items():
         yield f"{title}: {count} excluded ({name})"
     values = list(cell.values.values())
-    if statistics.drifts(values, [cell.order[block] for block in cell.values]):
-        rho = statistics.spearman(values, [cell.order[block] for block in cell.values])
-        yield f"{title}: drifts with time (Spearman {rho:+.2f}); ratios are within blocks"
+    drift = statistics.drift(values, [cell.order[block] for block in cell.values])
+    if drift:
+        yield f"{title}: drifts with time (Spearman {drift:+.2f})"
     far = [label for label in statistics.tukey(values) if label == "far"]
     if far and len(values) >= statistics.FEWEST_BLOCKS:
         yield f"{title}: {len(far)} of {len(values)} blocks far outside the others (kept)"
 
 
-def together(runs: Iterable[StoredRun]) -> list[dict[str, Any]]:
-    """The comparisons of several runs for one table, each with its ``run``.
-
-    They are listed, never pooled; PodwireError that names the fields when fingerprints differ.
-    """
-    several = list(runs)
-    fingerprint.refuse_mixture((one.folder.name, one.manifest["fingerprint"]) for one in several)
-    return [
-        {"run": one.folder.name, **row} for one in several for row in summarise(one)["comparisons"]
+def _unsteady(run: StoredRun, floors: Mapping[str, float]) -> Iterable[str]:
+    """Cells whose first half differs from their second by more than two cells of one mode do."""
+    rows = [
+        row for row in run.complete() if row.metric in floors and "interval_bit_s" in row.detail
     ]
-
-
-def comparisons(summary: Mapping[str, Any], metric: str) -> list[dict[str, Any]]:
-    """The comparisons of one metric."""
-    return [row for row in summary["comparisons"] if row["metric"] == metric]
+    for condition in dict.fromkeys(row.condition for row in rows):
+        here = [row for row in rows if row.condition == condition and not row.excluded]
+        series = [row.detail["interval_bit_s"] for row in here]
+        count = sum(
+            not statistics.steady(one, floors[row.metric])
+            for row, one in zip(here, series, strict=True)
+        )
+        if count:
+            yield (
+                f"{here[0].metric} of {condition}: in {count} of {len(here)} blocks the halves "
+                "differ by more than the noise floor (kept)"
+            )

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
+from emulator.harness.store import full_disk
 from emulator.report.figure import as_csv
-from emulator.report.statistics import TOO_FEW
+from emulator.report.statistics import FEWEST_BLOCKS, TOO_FEW
 
 
 class Table(NamedTuple):
@@ -48,7 +50,7 @@ def ratios(summary: Mapping[str, Any]) -> Table:
 
 
 def values(summary: Mapping[str, Any]) -> Table:
-    """The absolute medians with their units and intervals."""
+    """The absolute medians with their units and intervals (``…`` between the ends of a range)."""
     rows = []
     for row in summary["cells"]:
         where = (row["metric"], row["arm"], _factors(row["factors"]))
@@ -58,11 +60,12 @@ def values(summary: Mapping[str, Any]) -> Table:
         low, high = row["ci"]
         scale, unit = _scale(row["median"], row["unit"])
         digits = _digits((high - low) / scale, abs(row["median"] / scale))
+        between = " … " if row["n"] < FEWEST_BLOCKS else ", "
         rows.append(
             (
                 *where,
                 f"{row['median'] / scale:.{digits}f}",
-                f"[{low / scale:.{digits}f}, {high / scale:.{digits}f}]",
+                f"[{low / scale:.{digits}f}{between}{high / scale:.{digits}f}]",
                 unit,
                 str(row["n"]),
             )
@@ -111,6 +114,19 @@ def latex(table: Table) -> str:
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
         "\\bottomrule\n\\end{tabular}\n"
     )
+
+
+def save(summary: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Write ``ratios`` and ``values`` as .md, .csv and .tex; the files, none for an empty table."""
+    files = []
+    with full_disk(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, table in (("ratios", ratios(summary)), ("values", values(summary))):
+            for suffix, form in (("md", markdown), ("csv", csv), ("tex", latex)):
+                if table.rows:
+                    files.append(folder / f"{name}.{suffix}")
+                    files[-1].write_text(form(table))
+    return files
 
 
 _LATEX = str.maketrans(

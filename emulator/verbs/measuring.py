@@ -8,6 +8,7 @@ lab: figures are drawn anywhere.
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,8 +22,9 @@ from emulator.harness import fingerprint as fingerprints
 from emulator.harness import store
 from emulator.harness.lock import measuring
 from emulator.harness.settings import Settings, parse_precision
+from emulator.report import figure, table
 from emulator.report import summary as summaries
-from emulator.report import table
+from emulator.report.statistics import FEWEST_BLOCKS
 from emulator.verbs.output import as_json
 
 LOCK = Path("/tmp/podwire-measuring.lock")
@@ -40,6 +42,7 @@ def run_(arguments: argparse.Namespace) -> int:
     analyse = getattr(plots, "analyse", summaries.summarise)
     from emulator.harness.run import run
 
+    signal.signal(signal.SIGTERM, _interrupt)
     with measuring(LOCK, f"podwire run {name}", _say):
         fingerprint = _fingerprint(module)
         resumed = _stored_settings(arguments, name) if arguments.resume else None
@@ -50,6 +53,7 @@ def run_(arguments: argparse.Namespace) -> int:
         )  # fmt: skip
     stored = store.read(outcome.folder)
     figures = plots.draw(stored, outcome.summary, outcome.folder / "figures")
+    figures += table.save(outcome.summary, outcome.folder / "figures")
     if arguments.output == "json":
         print(
             as_json(
@@ -64,7 +68,7 @@ def run_(arguments: argparse.Namespace) -> int:
 
 
 def plot_(arguments: argparse.Namespace) -> int:
-    """Draw the figures of stored runs anew, into their folders."""
+    """Draw the figures of stored runs anew, into their folders; their summary with them."""
     experiments = import_module("experiments")
     folders = [Path(one) for one in arguments.runs] or _all_latest(Path(arguments.results))
     if not folders:
@@ -76,7 +80,11 @@ def plot_(arguments: argparse.Namespace) -> int:
         run = store.read(folder)
         plots = experiments.module(run.manifest["experiment"], "plots")
         summary = getattr(plots, "analyse", summaries.summarise)(run)
+        if store.renew_summary(folder, summary):
+            print(folder / "summary.json")
         for path in plots.draw(run, summary, folder / "figures", pgf=arguments.pgf):
+            print(path)
+        for path in table.save(summary, folder / "figures"):
             print(path)
     return 0
 
@@ -92,6 +100,11 @@ def _list(experiments: Mapping[str, str], output: str) -> int:
             print(f"{name:<{width}}  {question}")
         print("\nrun one: podwire run NAME [--quick]")
     return 0
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    """A run that is told to end is stored like one that Ctrl-C ends."""
+    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _say(text: str) -> None:
@@ -165,8 +178,10 @@ def _print(
         print(table.text(table.ratios(summary)))
     if report is not None:
         print(report(summary))
-    floors = ", ".join(f"{metric} {floor:.1%}" for metric, floor in summary["noise_floor"].items())
-    print(f"noise floor: {floors or 'none (no A/A pair was measured)'}")
+    floors = ", ".join(
+        f"{metric} {figure.percent(floor)}" for metric, floor in summary["noise_floor"].items()
+    )
+    print(f"noise floor: {floors or f'none (it needs an A/A pair over {FEWEST_BLOCKS} blocks)'}")
     for note in summary["notes"]:
         about = note.partition(" of ")[0]
         undeclared = any(about == cell["metric"] for cell in summary["cells"] if cell not in cells)
@@ -176,3 +191,4 @@ def _print(
     for path in figures:
         if path.suffix == ".png":
             print(f"figure: {path} (also .pdf, caption in .txt, numbers in .csv)")
+    print(f"tables: {run.folder / 'figures'}/{{ratios,values}}.md (also .csv, .tex)")

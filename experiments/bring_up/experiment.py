@@ -40,14 +40,14 @@ DRAIN_S = 60.0
 METRICS = (
     Metric("up_s", "s", "lower", "time to a ready lab"),
     Metric("down_s", "s", "lower", "time of taking it down"),
+    Metric("drain_s", "s", "lower", "time until the kernel has freed it"),
+    Metric("kernel_kib_per_pod", "KiB", None, "kernel memory per pod"),
+    Metric("user_kib_per_pod", "KiB", None, "memory of processes per pod"),
 )
 """Those whose ratios are reported."""
 _UNITS = {
     **{metric.name: metric.unit for metric in METRICS},
-    "drain_s": "s",
-    "kernel_kib_per_pod": "KiB",
     "available_kib_per_pod": "KiB",
-    "user_kib_per_pod": "KiB",
     "processes": "1",
     "left": "1",
     "check_s": "s",
@@ -148,9 +148,13 @@ def _size(condition: Condition) -> Size:
 
 def settings(quick: bool) -> Settings:
     """Every size in six blocks, or twice for a first look."""
-    if quick:
-        return Settings(blocks=2, warm_up=False, options={"quick": True, "sizes": list(QUICK)})
-    return Settings(blocks=6, options={"quick": False, "sizes": [*SIZES, LARGE]})
+    links = load_text(parse(LARGE).yaml()).links
+    options = {
+        "quick": quick,
+        "sizes": list(QUICK) if quick else [*SIZES, LARGE],
+        "links": {"offload": links.offload, "mtu": links.mtu},
+    }
+    return Settings(blocks=2 if quick else 6, warm_up=not quick, options=options)
 
 
 def experiment(settings: Settings) -> Experiment[Prepared]:

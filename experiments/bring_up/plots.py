@@ -20,6 +20,7 @@ def draw(
 ) -> list[Path]:
     """Time against size, and memory per pod. Returns the files."""
     files: list[Path] = []
+    links = [run.manifest["settings"]["options"]["links"]]
     for metrics, name, axis, sentence in (
         (("up_s",), "time", "time to a ready lab (s)",
          "Time to bring a cluster up against its size (nodes and pods together): Podwire, the "
@@ -31,7 +32,10 @@ def draw(
         lines = _lines(run, metrics)
         if lines:
             drawn = plots.scaling(lines, "nodes and pods", axis)
-            text = figure.caption(sentence, run, summary, metrics)
+            text = figure.caption(
+                sentence, run, summary, metrics, factors=links,
+                counts=[len(values) for line in lines for values in line.values],
+            )  # fmt: skip
             files += figure.save(drawn.figure, folder, name, text, drawn.rows, pgf=pgf)
     groups = _memory(run)
     if groups:
@@ -39,7 +43,8 @@ def draw(
         text = figure.caption(
             "Memory per pod while a lab stands idle: slab memory of the kernel, and proportional "
             "set size of its processes (Podwire as its command starts it; the replay is no lab)",
-            run, summary, ["kernel_kib_per_pod", "user_kib_per_pod"],
+            run, summary, ["kernel_kib_per_pod", "user_kib_per_pod"], factors=links,
+            counts=[len(values) for one in groups for values in one.values.values()],
         )  # fmt: skip
         files += figure.save(drawn.figure, folder, "memory", text, drawn.rows, pgf=pgf)
     return files

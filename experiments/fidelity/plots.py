@@ -29,6 +29,7 @@ def draw(
             f"Ratio of {title} between the same network built by Podwire and by plain commands, "
             "and between two built by plain commands; grey band: noise floor",
             run, summary, [name],
+            counts=[len(one.points) for one in ratios], factors=selection.factors(run, name),
             marks="bars: 95 % bootstrap interval of the median ratio, dots: single blocks",
         )  # fmt: skip
         verdicts = "; ".join(

@@ -6,14 +6,17 @@ Addresses of hardware and names of veth ends other than eth0 are anyone's choice
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
+from typing import Any
 
 from emulator.cluster import Place
 from emulator.errors import PodwireError, Problem
 
 _FEATURES = ("tcp-segmentation-offload", "generic-segmentation-offload",
              "generic-receive-offload", "tx-checksumming")  # fmt: skip
+_SIZES = ("mtu", "txqlen", "num_tx_queues", "num_rx_queues", "gso_max_size", "gro_max_size")
+_TUNNEL = ("id", "port", "local", "learning", "udp_csum", "ttl", "df", "ageing")
 _SYSCTLS = ("ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv4/conf/eth0/rp_filter")
 _ENDS_ONLY = "ipv4/tcp_congestion_control"
 
@@ -33,7 +36,8 @@ class Witness:
 
 
 def state(places: Mapping[str, Place]) -> tuple[str, ...]:
-    """Interfaces, offloads, addresses, routes, rules and sysctls of all places, sorted."""
+    """Interfaces, their sizes and offloads, addresses, tunnels, neighbours, routes, rules and
+    sysctls of all places, sorted."""
     return tuple(sorted(line for name, place in places.items() for line in _of(name, place)))
 
 
@@ -45,11 +49,17 @@ def _of(name: str, place: Place) -> Iterator[str]:
         shown[device] = "veth" if kind == "veth" and device != "eth0" else device
         port = link.get("linkinfo", {}).get("info_slave_data", {})
         hairpin = port.get("hairpin", "no port")
-        text = f"{name} {kind} {shown[device]} mtu {link['mtu']} up {'UP' in link['flags']}"
-        yield f"{text} hairpin {hairpin} {_offloads(place, device)}"
+        text = f"{name} {kind} {shown[device]} up {'UP' in link['flags']} hairpin {hairpin}"
+        yield f"{text} {_values(link, _SIZES)} {_offloads(place, device)}"
+        if kind == "vxlan":
+            yield f"{text} {_values(link['linkinfo']['info_data'], _TUNNEL)}"
+            for entry in json.loads(_run(place, "bridge", "-j", "fdb", "show", "dev", device)):
+                yield f"{name} forwarding {device} dst {entry.get('dst')} {entry.get('state')}"
         for one in link["addr_info"]:
             if one["family"] == "inet":
                 yield f"{name} address {one['local']}/{one['prefixlen']} {shown[device]}"
+    for one in json.loads(_run(place, "ip", "-j", "neigh", "show", "nud", "permanent")):
+        yield f"{name} neighbour {one['dst']} {shown[one['dev']]} permanent"
     for route in json.loads(_run(place, "ip", "-j", "route", "show")):
         via = route.get("gateway", "-")
         yield f"{name} route {route['dst']} via {via} {shown.get(route['dev'], route['dev'])}"
@@ -64,6 +74,10 @@ def _of(name: str, place: Place) -> Iterator[str]:
         if path.endswith("ip_forward") and name not in ("n1", "n2"):
             continue
         yield f"{name} {path} = {value}"
+
+
+def _values(of: Mapping[str, Any], names: Sequence[str]) -> str:
+    return " ".join(f"{name} {of.get(name, '-')}" for name in names)
 
 
 def _offloads(place: Place, device: str) -> str:

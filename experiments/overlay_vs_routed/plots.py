@@ -9,7 +9,7 @@ from typing import Any
 
 from emulator.harness.store import Row, StoredRun
 from emulator.report import figure, plots, selection, style
-from emulator.report.pairing import Cell, Paired
+from emulator.report.pairing import Cell, Paired, cells
 from emulator.report.plots import Drawn, Ratio
 
 DOTS = "bars: medians over blocks with 95 % bootstrap intervals, dots: single blocks"
@@ -31,8 +31,14 @@ def draw(
     """Every figure for which the run has values; the files that were written."""
     found: list[Path] = []
 
-    def save(name: str, drawn: Drawn, sentence: str, metric: str, **more: str) -> None:
-        text = figure.caption(sentence, run, summary, [metric], **more)
+    def save(
+        name: str, drawn: Drawn, sentence: str, metric: str, counts: list[int], marks: str,
+        factors: list[Mapping[str, Any]] | None = None,
+    ) -> None:  # fmt: skip
+        text = figure.caption(
+            sentence, run, summary, [metric], counts=counts, marks=marks,
+            factors=factors or selection.factors(run, metric),
+        )  # fmt: skip
         found.extend(figure.save(drawn.figure, folder, name, text, drawn.rows, pgf=pgf))
 
     for name, metric, axis, scale, sentence in (
@@ -49,7 +55,8 @@ def draw(
         if groups:
             drawn = plots.bars(groups, axis, scale)
             drawn.figure.axes[0].set_xlabel("offload of the cables, MTU (B)")
-            save(name, drawn, sentence, metric, marks=DOTS)
+            counts = [len(values) for one in groups for values in one.values.values()]
+            save(name, drawn, sentence, metric, counts, DOTS)
     for metric, axis, sentence in (
         ("tcp_rtt", "TCP round trip (µs)", "Round trips of 64 B on an open TCP connection"),
         ("crr", "connect, request, response (µs)",
@@ -58,9 +65,12 @@ def draw(
         chosen = _plainest(run)
         curves = selection.curves(run, f"{metric}_p50_us", _under(chosen))
         if curves:
+            name = f"{metric}_p50_us"
+            counts = [len(one.values) for one in cells(run)
+                      if one.metric == name and one.factors == chosen]  # fmt: skip
             save(f"latency-{metric.replace('_', '-')}", plots.ecdf(curves, axis),
-                 f"{sentence}, closed loop, {_words(chosen)}; blocks pooled with equal weight",
-                 f"{metric}_p50_us", marks="marks: p50 and p99")  # fmt: skip
+                 f"{sentence}, closed loop, {_path(chosen)}; blocks pooled with equal weight",
+                 name, counts, "marks: p50 and p99", [chosen])  # fmt: skip
     for metric in run.manifest["metrics"]:
         name, title = metric["name"], metric["title"]
         if name not in RATIOS:
@@ -72,7 +82,7 @@ def draw(
             )
             stem = f"ratio-{name}-to-{baseline}".replace("_", "-")
             sentence = f"Ratio of {title} to that of {to}, within blocks; grey band: noise floor"
-            save(stem, drawn, sentence, name, marks=RATIO_DOTS)
+            save(stem, drawn, sentence, name, [len(one.points) for one in ratios], RATIO_DOTS)
     return found
 
 
@@ -121,6 +131,5 @@ def _under(factors: Mapping[str, Any]) -> Callable[[Row], bool]:
     return lambda row: dict(row.factors) == dict(factors)
 
 
-def _words(factors: Mapping[str, Any]) -> str:
-    path = "between nodes" if factors["path"] == "nodes" else "on one node"
-    return f"{path}, offload {factors['offload']}, MTU {factors['mtu']}"
+def _path(factors: Mapping[str, Any]) -> str:
+    return "between nodes" if factors["path"] == "nodes" else "on one node"

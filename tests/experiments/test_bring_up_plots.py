@@ -39,6 +39,7 @@ def stored() -> StoredRun:
             {"block": block, "attempt": 1, "phase": "measure", "complete": True}
             for block in (1, 2)
         ],
+        "settings": experiment.settings(True).as_json(),
         "fingerprint": FINGERPRINT, "fingerprint_hash": "0",
     }  # fmt: skip
     return StoredRun(Path("r"), manifest, tuple(rows), ())

@@ -30,7 +30,8 @@ def stored(
         "experiment": experiment, "question": "?", "status": "complete", "why": "all",
         "started": "2026-11-20T00:00:00.000Z", "ended": "2026-11-20T00:01:00.000Z",
         "measuring_share": 0.8, "headline": [], "exclusions": [],
-        "settings": {"blocks": blocks, "options": {"quick": False, **HOW.as_options()}},
+        "settings": {"blocks": blocks, "precision": None,
+                     "options": {"quick": False, **HOW.as_options()}},
         "metrics": [metric._asdict() for metric in METRICS],
         "pairs": [dict(zip(("treatment", "baseline", "twin"), pair, strict=True))
                   for pair in pairs],
@@ -105,8 +106,10 @@ def test_plot_loads_nothing_of_a_live_lab(tmp_path: Path) -> None:
     status, modules = json.loads(last)
     assert status == 0
     assert [name for name in modules if name.startswith(LIVE)] == []
-    assert {Path(name).suffix for name in files} == {".pdf", ".png", ".txt", ".csv"}
-    assert {Path(name).parents[2].name for name in files} == {"overlay-vs-routed", "fidelity"}
+    drawn = [Path(name) for name in files if not name.endswith("summary.json")]
+    assert {path.suffix for path in drawn} == {".pdf", ".png", ".txt", ".csv", ".md", ".tex"}
+    assert {path.parents[2].name for path in drawn} == {"overlay-vs-routed", "fidelity"}
+    assert len(files) == len(drawn) + 2, "the summary of each run is as new as its figures"
 
 
 def test_every_figure_has_its_caption_and_the_same_bytes_again(tmp_path: Path) -> None:

@@ -173,6 +173,28 @@ def test_a_budget_without_precision_ends_the_run_readably(
     assert outcome.why == "time budget of 80 s: stopped after 6 complete blocks of 30"
 
 
+def test_an_error_that_nobody_foresaw_leaves_a_readable_result_too(
+    tmp_path: Path, make_experiment: Make, clock: Any
+) -> None:
+    broken = make_experiment(interrupt_at(2, MemoryError("fork")))
+    with pytest.raises(MemoryError):
+        go(broken, Settings(3), tmp_path, clock)
+    (folder,) = store.runs(tmp_path, broken.name)
+    manifest = store.read(folder).manifest
+    assert (manifest["status"], manifest["why"]) == ("failed", "MemoryError('fork')")
+    assert [one["block"] for one in manifest["discarded"]] == [2]
+    assert (folder / "summary.json").is_file()
+
+
+def test_a_damaged_run_does_not_keep_from_starting_another(
+    tmp_path: Path, make_experiment: Make, clock: Any
+) -> None:
+    damaged = tmp_path / make_experiment().name / "20260101-000000"
+    damaged.mkdir(parents=True)
+    (damaged / "manifest.json").write_text("{")
+    assert go(make_experiment(), Settings(3), tmp_path, clock).status == "complete"
+
+
 def test_an_excluded_cell_is_kept_marked_and_counted(
     tmp_path: Path, make_experiment: Make, clock: Any
 ) -> None:

@@ -5,15 +5,19 @@ from typing import Any
 import pytest
 
 from emulator.errors import SpecError
-from emulator.harness.experiment import Pair
+from emulator.harness.experiment import Matrix, Pair
 from emulator.harness.settings import Settings, narrow, parse_precision, widest, widths
 
-PAIRS = (Pair("vxlan", "host-gw"), Pair("host-gw again", "host-gw", twin=True))
+MATRIX = Matrix.cross(
+    ["host-gw", "host-gw again", "vxlan"],
+    {"mtu": [1500]},
+    [Pair("vxlan", "host-gw"), Pair("host-gw again", "host-gw", twin=True)],
+)
 
 
 def comparison(low: float, high: float, **other: Any) -> dict[str, Any]:
     return {"metric": "m", "treatment": "vxlan", "baseline": "host-gw", "factors": {"mtu": 1500},
-            "ratio": 0.5, "ci": [low, high], "n": 8, "verdict": "slower"} | other  # fmt: skip
+            "ratio": 0.5, "ci": [low, high], "n": 12, "verdict": "slower"} | other  # fmt: skip
 
 
 @pytest.mark.parametrize(("text", "share"), [("2%", 0.02), ("0.02", 0.02), (" 1.5 % ", 0.015)])
@@ -30,7 +34,7 @@ def test_precision_that_is_none_is_refused(text: str) -> None:
 def test_widths_are_relative_and_leave_twins_and_other_metrics_out() -> None:
     rows = [comparison(0.49, 0.51), comparison(0, 9, treatment="host-gw again"),
             comparison(0, 9, metric="other")]  # fmt: skip
-    found = widths({"comparisons": rows}, ("m",), PAIRS)
+    found = widths({"comparisons": rows}, ("m",), MATRIX)
     assert [(one.name, pytest.approx(one.half_width)) for one in found] == [
         ("m vxlan/host-gw 1500", 0.02)
     ]
@@ -39,12 +43,18 @@ def test_widths_are_relative_and_leave_twins_and_other_metrics_out() -> None:
     assert widest(found) == "±2.0% (m vxlan/host-gw 1500)"
 
 
-def test_a_range_is_no_interval() -> None:
-    rows = [comparison(0.499, 0.501, verdict="too few blocks")]
-    found = widths({"comparisons": rows}, ("m",), PAIRS)
+def test_few_blocks_stop_no_run() -> None:
+    rows = [comparison(0.499, 0.501, n=11)]
+    found = widths({"comparisons": rows}, ("m",), MATRIX)
     assert not narrow(found, 0.5)
     assert widest(found) == "no interval yet for m vxlan/host-gw 1500"
     assert not narrow([], 0.5)
+
+
+def test_a_comparison_that_is_missing_stops_no_run() -> None:
+    found = widths({"comparisons": []}, ("m",), MATRIX)
+    assert not narrow(found, 0.5)
+    assert widest(found) == "no interval yet for m vxlan/host-gw 1500"
 
 
 def test_settings_that_contradict_themselves_are_refused_together() -> None:

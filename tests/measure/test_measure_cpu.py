@@ -86,8 +86,8 @@ def test_cost_subtracts_the_background_for_the_length_of_the_window() -> None:
 
 
 def test_a_background_too_large_to_be_subtracted_is_a_failure_that_says_so() -> None:
-    background = cpu.Spent(0.5, {0: 0.2, 1: 0.1}, 0.7, cpu.Times(*[0.0] * 8))
-    with pytest.raises(MeasureFailed, match=r"30% of the machine.* at most 20%"):
+    background = cpu.Spent(4.0, {0: 1.5, 1: 0.0}, 6.5, cpu.Times(*[0.0] * 8))
+    with pytest.raises(MeasureFailed, match=r"other work took .* at most 30% can be subtracted"):
         cost.samples(4e9, spent(), background, {"rate_bit_s": 4_000_000_000})
 
 

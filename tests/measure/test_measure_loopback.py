@@ -92,8 +92,11 @@ def test_cpu_cost(loopback: Any) -> None:
         loopback, loopback, rate_bit_s=80_000_000, seconds=0.3, omit_s=0.2, idle_s=0.1,
         cpus=CPUS, first_port=free_port(),
     )  # fmt: skip
-    found = values(measured)
-    assert 0 <= found["idle_ratio"] <= 1
+    failures = {one.failure for one in measured.samples}
+    if failures == {""}:
+        assert 0 <= values(measured)["idle_ratio"] <= 1
+    else:  # not on an idle machine
+        assert all("other work took" in failure for failure in failures)
     assert {f"proc-stat-{number}.txt" for number in range(4)} <= set(measured.raw)
 
 

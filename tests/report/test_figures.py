@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import math
+from collections.abc import Callable
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -208,12 +210,29 @@ def test_every_look_is_its_own() -> None:
 
 def test_the_caption_says_what_a_reader_needs(usual_run: StoredRun) -> None:
     summary = summarise(usual_run)
-    text = figure.caption("Rates over host-gw", usual_run, summary, ["rate"])
-    assert text.startswith("Rates over host-gw. n = 12 blocks; error bars: 95 % bootstrap interval")
+    text = figure.caption("Rates over host-gw", usual_run, summary, ["rate"], counts=[12, 11],
+                          factors=[{"mtu": 9000, "offload": "wire"}])  # fmt: skip
+    assert text.startswith(
+        "Rates over host-gw. n = 11 to 12 blocks; error bars: 95 % bootstrap interval"
+    )
     floor = summary["noise_floor"]["rate"]
-    for part in (f"rate {floor:.1%}", "MTU: 1500, 9000.", "Linux 6.18", "2 × Abacus", "QEMU",
-                 "Run e/r1, fingerprint f00d."):  # fmt: skip
+    for part in (f"rate {math.expm1(floor):.1%}", "Offload: wire. MTU: 9000.", "Linux 6.18",
+                 "2 × Abacus", "QEMU", "Run e/r1, fingerprint f00d."):  # fmt: skip
         assert part in text
+    assert "range" not in text
+    assert "precision" not in text
+
+
+def test_the_caption_owns_up_to_few_blocks_and_to_a_stop_by_precision(
+    make_run: Callable[..., StoredRun],
+) -> None:
+    run = make_run({("rate", "vxlan", 1): [1.0] * 3, ("rate", "host-gw", 1): [2.0] * 3})
+    run.manifest["settings"]["precision"] = 0.02
+    links = [{"mtu": 1500, "offload": "full"}]
+    text = figure.caption("Rates", run, summarise(run), ["rate"], counts=[3], factors=links)
+    assert "Below 6 blocks the bars are the range, not an interval." in text
+    assert "the intervals cover about 93 %" in text
+    assert "Noise floor (95th percentile of |ln A1/A2|): none." in text
 
 
 def test_a_run_becomes_what_the_plots_take(usual_run: StoredRun) -> None:

@@ -113,9 +113,16 @@ def test_spearman_is_about_ranks() -> None:
     tied = statistics.spearman([1, 2, 2, 3, 1], [3, 1, 4, 1, 5])
     assert tied == pytest.approx(-0.675923, abs=1e-6)
     assert statistics.spearman([7, 7, 7], [1, 2, 3]) == 0
-    assert statistics.drifts([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6])
-    assert not statistics.drifts([1, 2, 3, 4, 5], [1, 2, 3, 4, 5])
-    assert not statistics.drifts([1, 9, 2, 8, 3, 7, 4, 6], range(8))
+    assert statistics.drift([1, 2, 3, 4, 5, 6], [1, 2, 3, 4, 5, 6]) == pytest.approx(1)
+    assert statistics.drift([1, 2, 3, 4, 5], [1, 2, 3, 4, 5]) == 0
+    assert statistics.drift([1, 9, 2, 8, 3, 7, 4, 6], range(8)) == 0
+
+
+@pytest.mark.parametrize("blocks", [6, 8, 12, 24])
+def test_noise_is_seldom_called_drift(blocks: int) -> None:
+    random = np.random.default_rng(blocks)
+    called = [statistics.drift(random.normal(size=blocks), range(blocks)) != 0 for _ in range(2000)]
+    assert np.mean(called) < 0.07
 
 
 def test_steady_compares_the_halves_with_the_floor() -> None:

@@ -6,9 +6,8 @@ from typing import Any
 
 import pytest
 
-from emulator.errors import PodwireError
 from emulator.harness.store import StoredRun, as_text
-from emulator.report.summary import comparisons, summarise, together
+from emulator.report.summary import summarise
 
 Make = Callable[..., StoredRun]
 KEYS = ["metric", "treatment", "baseline", "factors", "ratio", "ci", "n", "verdict"]
@@ -34,7 +33,7 @@ def test_directions_and_verdicts(usual_run: StoredRun) -> None:
         assert found["delay", "vxlan", mtu]["verdict"] == "slower"
         assert found["delay", "vxlan", mtu]["ratio"] == pytest.approx(1 / 0.75, rel=0.02)
         assert found["rate", "host-gw again", mtu]["verdict"] in ("same", "inconclusive")
-    assert [row["factors"]["mtu"] for row in comparisons(summary, "delay")] == [1500, 9000] * 2
+    assert [mtu for metric, _, mtu in found if metric == "delay"] == [1500, 9000] * 2
 
 
 def test_absolute_values_keep_their_unit(usual_run: StoredRun) -> None:
@@ -67,6 +66,8 @@ def test_failures_and_zeros_leave_their_blocks_out_and_are_told(make_run: Make) 
     assert summary["comparisons"][0]["n"] == 6
     assert summary["cells"][1]["failed"] + summary["cells"][0]["failed"] == 1
     assert "rate of vxlan_1: 1 failed, the first in block 2: no reply" in summary["notes"]
+    zero = "rate: vxlan_1 / host-gw_1: 1 blocks with a value not above 0 have no ratio"
+    assert zero in summary["notes"]
 
 
 def test_a_comparison_without_any_value_is_a_note(make_run: Make) -> None:
@@ -90,6 +91,7 @@ def test_drift_and_outliers_are_told_and_kept(make_run: Make) -> None:
     text = "\n".join(summary["notes"])
     assert "rate of vxlan_1: drifts with time (Spearman +1.00)" in text
     assert "rate of vxlan_1: 1 of 8 blocks far outside the others (kept)" in text
+    assert "rate: vxlan_1 / host-gw_1: the ratio drifts with time (Spearman +1.00)" in text
     assert {row["n"] for row in summary["comparisons"]} == {8}
 
 
@@ -102,10 +104,16 @@ def test_an_unfinished_block_does_not_count(make_run: Make) -> None:
     assert summary["notes"][-1] == "the run is interrupted: Ctrl-C"
 
 
-def test_runs_of_different_machines_never_share_a_table(make_run: Make) -> None:
-    values = {("rate", "vxlan", 1): [3.0] * 8, ("rate", "host-gw", 1): [2.0] * 8}
-    here, again = make_run(values, {"kernel": "6.1"}), make_run(values, {"kernel": "6.1"}, "r2")
-    there = make_run(values, {"kernel": "6.18"}, "r3")
-    assert [row["run"] for row in together([here, again])] == ["r1", "r2"]
-    with pytest.raises(PodwireError, match=r"r1 and r3: found kernel: '6\.1' and '6\.18'"):
-        together([here, there])
+def test_halves_that_differ_by_more_than_the_floor_are_told(make_run: Make) -> None:
+    arms = ("host-gw", "host-gw again", "vxlan")
+    run = make_run({("rate", arm, 1): [2.0 + 0.01 * i for i in range(8)] for arm in arms})
+    details = {arm: {"interval_bit_s": [2.0, 2.0, 2.0, 2.0]} for arm in arms}
+    stalled = {"interval_bit_s": [2.0, 2.0, 0.0, 0.0]}
+    rows = tuple(
+        row._replace(detail=stalled if (row.arm, row.block) == ("vxlan", 3) else details[row.arm])
+        for row in run.rows
+    )
+    notes = [note for note in summarise(run._replace(rows=rows))["notes"] if "halves" in note]
+    assert notes == [
+        "rate of vxlan_1: in 1 of 8 blocks the halves differ by more than the noise floor (kept)"
+    ]
