@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.substrate import libc
-from emulator.substrate.runtime import World
+from emulator.substrate.runtime import World, released
 from emulator.substrate.sandbox import NAMES, OWN, private_files
 
 T = TypeVar("T")
@@ -68,6 +68,11 @@ def enter_netns(ns: str) -> None:
     os.close(fd)
 
 
+def ended(world: World) -> bool:
+    """Whether the lab has ended or is about to: then it takes in nobody more."""
+    return not world.alive() or released(world)
+
+
 def gone(world: World) -> LabGone:
     """The error for a lab that has ended."""
     return LabGone(Problem(f"lab {world.name}", "gone", "a running lab", "podwire up"))
@@ -103,16 +108,10 @@ def inside(world: World, work: Callable[[], T], *, own_pid: bool = False) -> T:
     try:
         kind, value = pickle.loads(answer)
     except (EOFError, pickle.UnpicklingError):
-        kind, value = (
-            "error",
-            PodwireError(
-                Problem(f"lab {world.name}", "a helper process died", "an answer", "was it killed?")
-            ),
-        )
-    if kind == "error" and not world.alive():
-        raise gone(world)
+        died = Problem(f"lab {world.name}", "a helper process died", "an answer", "was it killed?")
+        kind, value = "error", PodwireError(died)
     if kind == "error":
-        raise value
+        raise gone(world) if ended(world) else value
     result: T = value
     return result
 

@@ -21,7 +21,7 @@ from typing import IO, NamedTuple, NoReturn
 
 from emulator.errors import LabGone, PodwireError, Problem, Unsupported
 from emulator.substrate import libc
-from emulator.substrate.inside import enter_netns, enter_world, gone, lent_terminal
+from emulator.substrate.inside import ended, enter_netns, enter_world, gone, lent_terminal
 from emulator.substrate.program import Process
 from emulator.substrate.runtime import World
 from emulator.substrate.sandbox import environment, private_files
@@ -234,7 +234,7 @@ class _Birth:
 def _failure(
     world: World, ns: str, argv: tuple[str, ...], kind: bytes, number: int, words: str
 ) -> PodwireError:
-    if kind == _NOT_ENTERED and not world.alive():
+    if kind == _NOT_ENTERED and ended(world):
         return gone(world)
     if kind == _GONE:
         return LabGone(words)

@@ -21,7 +21,7 @@ class Process:
 
     Its outputs are pipes, or the caller's own (descriptors -1). A program with pipes leads
     a session of its own: the terminal's Ctrl-C does not reach it, ``kill`` reaches what it
-    has started.
+    has started, as long as it runs itself.
     """
 
     def __init__(self, argv: tuple[str, ...], pid: int, stdout: int, stderr: int) -> None:
