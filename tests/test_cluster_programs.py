@@ -8,12 +8,13 @@ import io
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
-from callers import SPEC
+from callers import SPEC, Caller
 from waiting import until
 
 from emulator import Cluster
@@ -69,6 +70,55 @@ def test_program_that_nobody_would_know_of_is_ended(
     with pytest.raises(type(stumble)):
         c.node("n1").start(["sleep", "60"])
     assert _held() == before
+
+
+def test_ctrl_c_while_a_program_enters(c: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = process._enter
+
+    def slowly(world: runtime.World, ns: str) -> None:
+        time.sleep(0.6)
+        real(world, ns)
+
+    before = _held()
+    monkeypatch.setattr(process, "_enter", slowly)
+    with ctrl_c_after(0.2), pytest.raises(KeyboardInterrupt):
+        c.node("n1").start(["sleep", "60"])
+    assert _held() == before
+
+
+KILLED = """
+import os, signal, sys, time
+from emulator import Cluster
+from emulator.substrate import process
+def enter(world, ns):
+    os.kill(os.getppid(), signal.SIGKILL)
+    time.sleep(0.5)
+    raise OSError("too late to be told")
+process._enter = enter
+with Cluster.from_file(sys.argv[1]) as c:
+    try:
+        c.node("n1").run(["true"])
+    finally:
+        print("a second copy")
+"""
+
+
+def test_caller_that_is_killed_while_a_program_enters(somebody: Caller) -> None:
+    started = somebody.start([*somebody.argv()[:1], "-c", KILLED, SPEC])
+    assert started.communicate(timeout=30) == ("", "")
+    assert started.returncode == -signal.SIGKILL
+
+
+def test_place_that_cannot_be_entered(c: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    def spent(ns: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "unshare")
+
+    monkeypatch.setattr("emulator.substrate.inside.private_files", spent)
+    monkeypatch.setattr("emulator.substrate.process.private_files", spent)
+    for action in (lambda: c.node("n1").read_file("/x"), lambda: c.node("n1").run(["true"])):
+        with pytest.raises(PodwireError, match="entering n1: found No space left") as error:
+            action()
+        assert "Traceback" not in str(error.value)
 
 
 def test_programs_that_nobody_waits_for_hold_nothing(c: Cluster) -> None:
