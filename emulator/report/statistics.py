@@ -37,6 +37,8 @@ RESAMPLES = 10_000
 FEWEST_BLOCKS = 6
 SAME_WITHIN = 0.03
 TOO_FEW = "too few blocks"
+NOISY_ABOVE = 0.05
+"""The noise floor above which a machine is called noisy."""
 
 
 class Interval(NamedTuple):

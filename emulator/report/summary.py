@@ -56,6 +56,12 @@ def summarise(run: StoredRun) -> dict[str, Any]:
             notes.append(f"{title}: {unpaired} blocks with a value not above 0 have no ratio")
     notes += [note for cell in found for note in _cell_notes(cell)]
     notes += _unsteady(run, floors)
+    for metric in run.manifest["headline"]:
+        if floors.get(metric, 0.0) > statistics.NOISY_ABOVE:
+            notes.append(
+                f"noisy machine: two cells of one mode differ in {metric} by up to "
+                f"{np.expm1(floors[metric]):.0%} (95th percentile)"
+            )
     if run.manifest["status"] != "complete":
         notes.append(f"the run is {run.manifest['status']}: {run.manifest['why'] or 'not ended'}")
     return {

@@ -29,6 +29,7 @@ def stored() -> StoredRun:
     ]  # fmt: skip
     manifest: dict[str, Any] = {
         "experiment": experiment.NAME, "run": "r", "status": "complete", "why": "", "notes": [],
+        "headline": ["up_s"],
         "metrics": [metric._asdict() for metric in experiment.METRICS],
         "pairs": [pair._asdict() for pair in experiment.PAIRS],
         "conditions": [

@@ -42,7 +42,7 @@ def make_run() -> Callable[..., StoredRun]:
             "conditions": list(conditions.values()),
             "metrics": [{"name": "rate", "unit": "bit/s", "better": "higher"},
                         {"name": "delay", "unit": "us", "better": "lower"}],
-            "settings": {"precision": None},
+            "settings": {"precision": None}, "headline": ["rate"],
             "pairs": [{"treatment": "vxlan", "baseline": "host-gw", "twin": False},
                       {"treatment": "host-gw again", "baseline": "host-gw", "twin": True}],
             "blocks": [{"block": one, "attempt": 1, "phase": "measure", "complete": True}

@@ -104,6 +104,14 @@ def test_an_unfinished_block_does_not_count(make_run: Make) -> None:
     assert summary["notes"][-1] == "the run is interrupted: Ctrl-C"
 
 
+def test_a_noisy_machine_is_called_so(make_run: Make) -> None:
+    calm, noisy = ([2.0 + step * (i % 2) for i in range(8)] for step in (0.05, 0.2))
+    for values, told in ((calm, False), (noisy, True)):
+        run = make_run({("rate", "host-gw", 1): [2.0] * 8, ("rate", "host-gw again", 1): values})
+        words = "noisy machine: two cells of one mode differ in rate by up to 10% (95th percentile)"
+        assert (words in summarise(run)["notes"]) is told
+
+
 def test_halves_that_differ_by_more_than_the_floor_are_told(make_run: Make) -> None:
     arms = ("host-gw", "host-gw again", "vxlan")
     run = make_run({("rate", arm, 1): [2.0 + 0.01 * i for i in range(8)] for arm in arms})
