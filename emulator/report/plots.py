@@ -150,7 +150,10 @@ def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Drawn:
 
 
 def ecdf(curves: Sequence[Curve], axis: str) -> Drawn:
-    """Cumulative shares over a logarithmic axis, p50 and p99 marked on each curve."""
+    """Cumulative shares over a logarithmic axis, p50 and p99 marked on each curve.
+
+    The axis ends at the slowest p99.9: one late answer would take half of it. The rows have all.
+    """
     with style.thesis():
         figure = style.column(2.2)
         axes = figure.add_subplot()
@@ -169,7 +172,7 @@ def ecdf(curves: Sequence[Curve], axis: str) -> Drawn:
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("share of round trips")
         axes.set_xlabel(axis)
-        _plain_log_axis(axes, [value for curve in curves for value in curve.values])
+        _plain_log_axis(axes, [curve.values[0] for curve in curves] + [*map(_slow, curves)])
         _legend(figure, axes, [curve.arm for curve in curves])
     rows = [
         {"arm": curve.arm, "level": float(level), "value": float(value)}
@@ -177,6 +180,11 @@ def ecdf(curves: Sequence[Curve], axis: str) -> Drawn:
         for level, value in zip(curve.levels, curve.values, strict=True)
     ]
     return Drawn(figure, rows)
+
+
+def _slow(curve: Curve) -> float:
+    """p99.9 of a distribution."""
+    return curve.values[min(int(np.searchsorted(curve.levels, 0.999)), len(curve.values) - 1)]
 
 
 def scaling(lines: Sequence[Line], size_axis: str, value_axis: str) -> Drawn:

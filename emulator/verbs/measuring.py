@@ -182,13 +182,19 @@ def _print(
         f"{metric} {figure.percent(floor)}" for metric, floor in summary["noise_floor"].items()
     )
     print(f"noise floor: {floors or f'none (it needs an A/A pair over {FEWEST_BLOCKS} blocks)'}")
-    for note in summary["notes"]:
-        about = note.partition(" of ")[0]
-        undeclared = any(about == cell["metric"] for cell in summary["cells"] if cell not in cells)
-        if not undeclared and not note.endswith("not an interval"):  # the table says that
-            print(f"note: {note}")
+    for note in (told := [note for note in summary["notes"] if _heads(note, run)]):
+        print(f"note: {note}")
+    if len(told) < len(summary["notes"]):
+        print(f"{len(summary['notes']) - len(told)} more notes in {run.folder / 'summary.json'}")
     print(f"{wall_s:.0f} s, of which {measured:.0%} measuring. Results: {run.folder}")
     for path in figures:
         if path.suffix == ".png":
             print(f"figure: {path} (also .pdf, caption in .txt, numbers in .csv)")
     print(f"tables: {run.folder / 'figures'}/{{ratios,values}}.md (also .csv, .tex)")
+
+
+def _heads(note: str, run: store.StoredRun) -> bool:
+    """Whether a note is about no single metric, or about one that the run is judged by."""
+    about = note.split(" of ")[0].split(":")[0]
+    measured = {row.metric for row in run.rows}
+    return about not in measured or about in run.manifest["headline"]

@@ -90,10 +90,11 @@ def _memory(run: StoredRun) -> list[plots.Group]:
     # started by its command a lab shares no memory with the program that measures it
     user = {"podwire": values("user_kib_per_pod", "command"),
             "mininet": values("user_kib_per_pod", "mininet")}  # fmt: skip
-    return [
+    groups = (
         plots.Group(f"kernel, {largest}", {a: values("kernel_kib_per_pod", a) for a in _ARMS}),
         plots.Group(f"processes, {largest}", user),
-    ]
+    )
+    return [group for group in groups if any(group.values.values())]
 
 
 def _values(cell: Cell) -> list[float]:

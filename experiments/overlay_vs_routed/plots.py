@@ -22,6 +22,7 @@ RATIOS = (
     "cpu_s_per_gb",
 )
 """The metrics whose ratios are drawn; summary.json has those of all."""
+ECDF_MARKS = "marks: p50 and p99; the axis ends at the slowest p99.9"
 RATIO_DOTS = "bars: 95 % bootstrap interval of the median ratio, dots: single blocks"
 
 
@@ -70,7 +71,7 @@ def draw(
                       if one.metric == name and one.factors == chosen]  # fmt: skip
             save(f"latency-{metric.replace('_', '-')}", plots.ecdf(curves, axis),
                  f"{sentence}, closed loop, {_path(chosen)}; blocks pooled with equal weight",
-                 name, counts, "marks: p50 and p99", [chosen])  # fmt: skip
+                 name, counts, ECDF_MARKS, [chosen])  # fmt: skip
     for metric in run.manifest["metrics"]:
         name, title = metric["name"], metric["title"]
         if name not in RATIOS:
