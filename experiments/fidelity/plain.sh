@@ -16,11 +16,20 @@ set_in() {  # NAMESPACE KEY VALUE: a sysctl of that namespace
     ip netns exec "$1" sh -c "echo '$3' > /proc/sys/$2"
 }
 
+# A bridge hands its frames to the packet filter wherever br_netfilter is loaded. A node must have
+# that, a switch has no packet filter: it would pay for every VXLAN frame.
+no_packet_filter_in() {  # NAMESPACE
+    for protocol in arp ip ip6; do
+        [ ! -e /proc/sys/net/bridge ] || set_in "$1" net/bridge/bridge-nf-call-${protocol}tables 0
+    done
+}
+
 # The rack: a switch in a namespace of its own.
 ip netns add rack
 ip -n rack link set lo up
 ip -n rack link add br0 mtu "$mtu" type bridge
 ip -n rack link set br0 up
+no_packet_filter_in rack
 
 for k in 1 2; do
     node=n$k pod=n$k-p1

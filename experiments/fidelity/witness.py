@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from difflib import unified_diff
+from pathlib import Path
 from typing import Any
 
 from emulator.cluster import Place
@@ -19,6 +20,7 @@ _SIZES = ("mtu", "txqlen", "num_tx_queues", "num_rx_queues", "gso_max_size", "gr
 _TUNNEL = ("id", "port", "local", "learning", "udp_csum", "ttl", "df", "ageing")
 _SYSCTLS = ("ipv4/ip_forward", "ipv4/conf/all/rp_filter", "ipv4/conf/eth0/rp_filter")
 _ENDS_ONLY = "ipv4/tcp_congestion_control"
+_BRIDGES_ONLY = "bridge/bridge-nf-call-iptables"
 
 
 class Witness:
@@ -69,6 +71,8 @@ def _of(name: str, place: Place) -> Iterator[str]:
     paths = [f"/proc/sys/net/{one}" for one in _SYSCTLS if "eth0" in shown or "eth0" not in one]
     if name.startswith("n"):
         paths.append(f"/proc/sys/net/{_ENDS_ONLY}")
+    if {"br0", "cni0"} & shown.keys() and Path(f"/proc/sys/net/{_BRIDGES_ONLY}").exists():
+        paths.append(f"/proc/sys/net/{_BRIDGES_ONLY}")
     for path, value in zip(paths, _run(place, "cat", *paths).splitlines(), strict=True):
         # a pod or switch forwards nothing, whatever its sysctl says
         if path.endswith("ip_forward") and name not in ("n1", "n2"):
