@@ -2,6 +2,7 @@
 
 Each function takes plain values and gives the figure and the plotted numbers (the rows of its
 CSV).  Units stand on the axes; one arm looks the same everywhere.
+(Over 300 lines: four kinds of figures and the axes that they share.)
 """
 
 from __future__ import annotations

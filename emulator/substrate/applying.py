@@ -1,5 +1,8 @@
 """Carrying out operations: what creation has left, messages in the right order, one batch
-for each namespace."""
+for each namespace.
+
+(Over 300 lines: one order of work, from making namespaces to writing their files.)
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Python in a lab: functions that run in a child which has entered the lab's namespaces."""
+"""Python in a lab: functions that run in a child which has entered the lab's namespaces.
+
+(Over 300 lines: entering, answering and the terminal share one order of forks.)
+"""
 
 from __future__ import annotations
 
