@@ -1,13 +1,10 @@
-"""Carrying out operations: what creation has left, messages in the right order, one batch
-for each namespace.
-
-(Over 300 lines: one order of work, from making namespaces to writing their files.)
-"""
+"""Carrying out operations: namespaces, then devices, then one namespace after the other."""
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import struct
+from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 
 from emulator.plan import Op
@@ -20,7 +17,6 @@ from emulator.plan.resources import (
     Neigh,
     Netns,
     NftTable,
-    Process,
     Qdisc,
     Resource,
     Route,
@@ -29,14 +25,14 @@ from emulator.plan.resources import (
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, ethtool, nft, rtnl
+from emulator.substrate import encode, ethtool, nft
 from emulator.substrate.namespaces import Namespaces
-from emulator.substrate.netlink import Message, Netlink, Refusal
+from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
+from emulator.substrate.preparing import Birth, End, Work, prepare
 from emulator.substrate.refusal import guard, refused
-from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
 
-_DEVICES = (Bridge, Veth, Vxlan)
+_FD = struct.Struct("=i")
 
 
 class Applier:
@@ -50,159 +46,63 @@ class Applier:
 
     def apply(self, ops: Sequence[Op], progress: Callable[[int, int], None]) -> None:
         deletes = [op for op in ops if op.action == "delete"]
-        makes = [op for op in ops if op.action != "delete"]
         for ns, group in groupby(deletes, key=lambda op: op.resource.ns):
             self._delete(ns, list(group))
-        configs = {(r.ns, r.name): r for op in makes if type(r := op.resource) is Interface}
-        born: dict[tuple[str, str], str] = {}
-        devices: dict[str, list[Op]] = {}
-        tunnels: dict[str, list[Op]] = {}
-        rest: dict[str, list[Op]] = {}
-        for op in makes:
-            r = op.resource
-            kind = type(r)
-            if kind is Netns:
-                guard(r, lambda r=r: self.spaces.create(r.ns))  # type: ignore[misc]
-            elif kind is Vxlan:
-                tunnels.setdefault(r.ns, []).append(op)
-            elif kind in _DEVICES:
-                devices.setdefault(self._creator(r, configs), []).append(op)
-            elif kind is not Process:
-                rest.setdefault(r.ns, []).append(op)
-        # tunnels last: the parent may be an end that another namespace makes
-        for ns, group_ops in (*devices.items(), *tunnels.items()):
-            self._create_devices(ns, [op.resource for op in group_ops], configs, born)
-        done, total = len(makes) - sum(map(len, rest.values())), len(makes)
-        for ns, group_ops in rest.items():
-            self._configure(ns, group_ops, born)
-            done += len(group_ops)
+        makes = [op for op in ops if op.action != "delete"]
+        names = [op.resource.ns for op in makes if type(op.resource) is Netns]
+        with self.spaces.creating(names):
+            if names:
+                self._sysctls.learn_birth(r for op in makes if type(r := op.resource) is Sysctl)
+            devices, works, births = prepare(makes, self._index, self._sysctls, frozenset(names))
+        for group_devices in devices:
+            self._send(*group_devices)
+        total = len(makes)
+        done = total - sum(work.steps for work in works)
+        for work in works:
+            self._carry_out(work, births)
+            done += work.steps
             progress(done, total)
 
-    @staticmethod
-    def _creator(r: Resource, configs: Mapping[tuple[str, str], Interface]) -> str:
-        """A pair is made from the end that becomes a bridge port: one message does both."""
-        if type(r) is Veth:
-            config = configs.get((r.peer_ns, r.peer))
-            if config and config.master:
-                return r.peer_ns
-        return r.ns
-
-    def _create_devices(
-        self,
-        ns: str,
-        resources: list[Resource],
-        configs: Mapping[tuple[str, str], Interface],
-        born: dict[tuple[str, str], str],
-    ) -> None:
-        resources.sort(key=lambda r: _DEVICES.index(type(r)))
-        batch: list[tuple[Message, Resource]] = []
-        relocations: dict[int, str] = {}
-
-        def config(*key: str) -> Interface | None:
-            return configs.get((key[0], key[1]))
-
-        for r in resources:
-            if type(r) is Bridge:
-                batch.append((encode.bridge(r, self._index, config(ns, r.name)), r))
-                born[ns, r.name] = "bridge"
-            elif type(r) is Vxlan:
-                batch.append((encode.vxlan(r, self._index, config(ns, r.name)), r))
-                born[ns, r.name] = "vxlan"
-            elif type(r) is Veth:
-                near, far = (r.ns, r.name), (r.peer_ns, r.peer)
-                if near[0] != ns:
-                    near, far = far, near
-                relocations[len(batch)] = far[0]
-                message = encode.veth(near, far, self.spaces.fd(far[0]), self._index, config)
-                batch.append((message, r))
-                born[near] = "veth port" if self._has_master(configs, near) else "veth"
-                born[far] = "veth"
-        self._send(ns, batch, relocations)
-
-    @staticmethod
-    def _has_master(configs: Mapping[tuple[str, str], Interface], key: tuple[str, str]) -> bool:
-        config = configs.get(key)
-        return bool(config and config.master)
-
-    def _configure(self, ns: str, ops: list[Op], born: Mapping[tuple[str, str], str]) -> None:
+    def _carry_out(self, work: Work, births: Mapping[End, Birth]) -> None:
         """Everything in one namespace: offloads, links, addresses, tables, sysctls, nft, files."""
+        ns = work.ns
         socket = self.spaces.socket(ns)
-        inet: dict[str, dict[int, int]] = {}
-        interfaces: list[tuple[Op, Interface]] = []
-        sysctls: list[Sysctl] = []
-        tables: list[NftTable] = []
-        files: list[File] = []
-        others: list[tuple[Message, Resource]] = []
-        for op in ops:
-            r = op.resource
-            if type(r) is Interface:
-                interfaces.append((op, r))
-            elif type(r) is Sysctl:
-                number = _inet_setting(r.name)
-                if number is None:
-                    sysctls.append(r)
-                elif not self._born_with(r):
-                    inet.setdefault(r.name.split("/")[3], {})[number] = int(r.value)
-            elif type(r) is NftTable:
-                tables.append(r)
-            elif type(r) is File:
-                files.append(r)
-            else:
-                for message in self._messages(op):
-                    others.append((message, r))
-        batch: list[tuple[Message, Resource]] = []
-        for op, want in interfaces:
-            have = self._have(op, want, born, socket)
-            self._offload(ns, socket, want, have)
-            own = inet.pop(want.name, {})
-            for message in encode.configure(want, have, self._index, own, IPV6):
-                batch.append((message, want))
-        for dev, settings in inet.items():
-            have = Interface(ns, dev, True, 0)
-            for message in encode.configure(have, have, self._index, settings, IPV6):
-                batch.append((message, have))
-        self._send(ns, batch + others, {})
-        for sysctl in sysctls:
+        for op, want in work.interfaces:
+            # before the interface is up: a veth that is up would restart its queues
+            self._offload(socket, want, self._offloads(op, want, births, socket))
+        self._send(ns, work.asked, work.batches)
+        for sysctl in work.sysctls:
             self._write_sysctl(sysctl)
-        self._add_tables(ns, tables)
-        for file in files:
+        self._add_tables(ns, work.tables)
+        for file in work.files:
             guard(file, lambda file=file: self._write_file(file))  # type: ignore[misc]
 
-    def _have(
-        self,
-        op: Op,
-        want: Interface,
-        born: Mapping[tuple[str, str], str],
-        socket: Netlink,
-    ) -> Interface:
-        """What the kernel holds now: the observed value, or what creation has left."""
+    def _offloads(
+        self, op: Op, want: Interface, births: Mapping[End, Birth], socket: Netlink
+    ) -> tuple[bool, bool, bool]:
+        """(tso, gso, gro) as they are now: observed, or what a device of the kind is born with."""
         if type(op.before) is Interface:
-            return op.before
+            return op.before.tso, op.before.gso, op.before.gro
         if want.name == "lo":
-            return want._replace(up=False)
-        birth = born.get((want.ns, want.name), "")
-        kind = birth.partition(" ")[0]
+            return want.tso, want.gso, want.gro
+        birth = births.get((want.ns, want.name))
+        kind = birth.kind if birth else ""
         if kind not in self._born:
             try:
                 self._born[kind] = ethtool.requested(socket.socket, want.name)
             except OSError as error:
                 raise refused(want, error.errno or 0, "offloads") from error
-        tso, gso, gro = self._born[kind]
-        master = want.master if birth == "veth port" else ""
-        return Interface(
-            want.ns, want.name, False, want.mtu, want.mac, master, False, tso, gso, gro
-        )
+        return self._born[kind]
 
-    def _offload(self, ns: str, socket: Netlink, want: Interface, have: Interface) -> None:
-        """Before the interface is up: a veth that is up would restart its queues."""
-        if (want.tso, want.gso, want.gro) == (have.tso, have.gso, have.gro):
+    def _offload(self, socket: Netlink, want: Interface, have: tuple[bool, bool, bool]) -> None:
+        if (want.tso, want.gso, want.gro) == have:
             return
         bits = ethtool.feature_bits()
         on = off = 0
         for wanted, had, mask in (
-            (want.tso, have.tso, bits.tso),
-            (want.gso, have.gso, bits.gso),
-            (want.gro, have.gro, bits.gro),
+            (want.tso, have[0], bits.tso),
+            (want.gso, have[1], bits.gso),
+            (want.gro, have[2], bits.gro),
         ):
             if wanted != had:
                 on, off = (on | mask, off) if wanted else (on, off | mask)
@@ -211,21 +111,7 @@ class Applier:
         except OSError as error:
             raise refused(want, error.errno or 0, f"offloads: {error.strerror}") from error
         if self.spaces.trace:
-            self.spaces.trace.ethtool(ns, want.name, bytes(request))
-
-    def _messages(self, op: Op) -> Iterable[Message]:
-        r, index = op.resource, self._index
-        if type(r) is Route:
-            return (encode.route(r, index, op.action),)
-        if type(r) is Neigh:
-            return (encode.neigh(r, index, True),)
-        if type(r) is Fdb:
-            return (encode.fdb(r, index, True),)
-        if type(r) is Addr:
-            return (encode.addr(r, index, True),)
-        if type(r) is Rule:
-            return (encode.rule(r, index, True),)
-        return encode.qdisc(r, index, True) if type(r) is Qdisc else ()
+            self.spaces.trace.ethtool(want.ns, want.name, bytes(request))
 
     def _delete(self, ns: str, ops: list[Op]) -> None:
         batch: list[tuple[Message, Resource]] = []
@@ -250,7 +136,7 @@ class Applier:
                 guard(r, lambda r=r: nft.run(f"delete table {r.family} {r.name}"))  # type: ignore[misc]
             elif type(r) is File:
                 self.spaces.file(r.ns, r.path).unlink(missing_ok=True)
-        self._send(ns, batch, {})
+        self._send(ns, [r for _, r in batch], list(pack([m for m, _ in batch])))
         for op in ops:
             r = op.resource
             if type(r) in (Bridge, Vxlan, Veth):
@@ -263,33 +149,35 @@ class Applier:
                     shutil.rmtree(self.spaces.files / ns, ignore_errors=True)
 
     def _send(
-        self, ns: str, batch: list[tuple[Message, Resource]], relocations: dict[int, str]
+        self,
+        ns: str,
+        asked: Sequence[Resource],
+        batches: Sequence[Batch],
+        homes: Sequence[Sequence[tuple[int, str]]] = (),
     ) -> None:
-        if not batch:
+        """``asked`` and ``homes`` as for devices that were prepared."""
+        if not batches:
             return
         socket = self.spaces.socket(ns)
-        messages = [message for message, _ in batch]
         refusals: list[Refusal] = []
-        done = 0
-        for buffer, first, count in socket.pack(messages):
+        for place, batch in enumerate(batches):
+            places = homes[place] if homes else ()
+            if places:
+                buffer = bytearray(batch.buffer)
+                for at, home in places:
+                    _FD.pack_into(buffer, at, self.spaces.fd(home))
+                batch = batch._replace(buffer=bytes(buffer))
             if self.spaces.trace:
-                self.spaces.trace.netlink(ns, buffer, _places(messages, relocations, done, count))
-            refusals += socket.transact(buffer, first, count, done)
-            done += count
+                self.spaces.trace.netlink(ns, batch.buffer, list(places))
+            refusals += socket.transact(batch)
         if refusals:
             index, number, words = refusals[0]
-            raise refused(batch[index][1], number, words)
+            raise refused(asked[index], number, words)
 
     def _write_sysctl(self, r: Sysctl) -> None:
-        if self._born_with(r):
-            return
         guard(r, lambda: self._sysctls.write(r))
         if self.spaces.trace:
             self.spaces.trace.sysctl(r.ns, r.name, r.value)
-
-    def _born_with(self, r: Sysctl) -> bool:
-        """Whether the namespace is new and has the value from birth."""
-        return r.ns in self.spaces.fresh and self._sysctls.born_with(r)
 
     def _add_tables(self, ns: str, tables: list[NftTable]) -> None:
         """All in one transaction: a context of the library costs more than what it sends."""
@@ -318,25 +206,3 @@ class Applier:
         target = self.spaces.file(r.ns, r.path)
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(r.text)
-
-
-def _places(
-    messages: Sequence[Message], relocations: Mapping[int, str], start: int, count: int
-) -> list[tuple[int, str]]:
-    """(offset in the buffer, namespace) of every descriptor in a packed buffer."""
-    out: list[tuple[int, str]] = []
-    at = 0
-    for index in range(start, start + count):
-        message = messages[index]
-        if message.fd_at:
-            out.append((at + 16 + message.fd_at, relocations[index]))
-        at += 16 + len(message.body)
-    return out
-
-
-def _inet_setting(name: str) -> int | None:
-    """The number of ``net/ipv4/conf/<interface>/<setting>`` where a link message can set it."""
-    parts = name.split("/")
-    if len(parts) != 5 or parts[:3] != ["net", "ipv4", "conf"] or parts[3] in ("all", "default"):
-        return None
-    return rtnl.INET_DEVCONF.get(parts[4])

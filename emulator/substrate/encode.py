@@ -7,7 +7,7 @@ that would make a seam to cut at.)
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from socket import AF_INET, AF_INET6, inet_aton
 
 from emulator.plan.resources import (
@@ -82,16 +82,16 @@ def bridge(r: Bridge, index: Index, config: Interface | None) -> Message:
 def veth(
     near: tuple[str, str],
     far: tuple[str, str],
-    far_fd: int,
     index: Index,
-    configs: Callable[[str, str], Interface | None],
+    configs: Mapping[tuple[str, str], Interface],
 ) -> Message:
-    """Create a pair from the namespace of ``near``; the far end is put into ``far_fd``'s."""
-    near_config = configs(*near)
+    """Create a pair from the namespace of ``near``; the far end is put into that of the
+    descriptor that stands at ``fd_at`` once somebody has written it there."""
+    near_config = configs.get(near)
     master = index(near[0], near_config.master) if near_config and near_config.master else 0
     body = ifinfo(index(*near)) + _birth(near[1], near_config, master)
-    peer = ifinfo(index(*far)) + _birth(far[1], configs(*far))
-    fd = attr_u32(rtnl.IFLA_NET_NS_FD, far_fd)
+    peer = ifinfo(index(*far)) + _birth(far[1], configs.get(far))
+    fd = attr_u32(rtnl.IFLA_NET_NS_FD, 0)
     body += _linkinfo("veth", attr(rtnl.VETH_INFO_PEER, peer + fd))
     return Message(rtnl.RTM_NEWLINK, _NEW, body, fd_at=len(body) - 4)
 

@@ -9,14 +9,21 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
 from emulator.errors import KernelRefused, Problem
-from emulator.substrate import libc
+from emulator.plan.resources import Netns
+from emulator.substrate import libc, meanwhile
 from emulator.substrate.netlink import Netlink
+from emulator.substrate.refusal import guard
 
 _MOST_SOCKETS = 256
+
+ALONE = 16
+"""So many namespaces are made in the time that a child takes to start."""
 
 
 class Trace(Protocol):
@@ -47,13 +54,30 @@ class Namespaces:
         self._next_index = 2
         self._sockets: dict[str, Netlink] = {}
 
-    def create(self, ns: str) -> None:
-        """A new namespace with a name; the thread is in it afterwards. OSError."""
+    @contextmanager
+    def creating(self, names: Sequence[str]) -> Iterator[None]:
+        """New namespaces. Inside, the thread is in one of them and the first few are there;
+        a child process makes the others meanwhile. Afterwards all are there.
+
+        KernelRefused with the first that cannot be made.
+        """
+        for ns in names:
+            guard(Netns(ns), lambda ns=ns: self._must_be_free(ns))  # type: ignore[misc]
+        for ns in names[:ALONE]:
+            guard(Netns(ns), lambda ns=ns: self._add(ns, meanwhile.namespace()))  # type: ignore[misc]
+        others = names[ALONE:]
+        with meanwhile.namespaces(len(others)) as made:
+            yield
+            for ns in others:
+                guard(Netns(ns), lambda ns=ns: self._add(ns, next(made)))  # type: ignore[misc]
+
+    def _must_be_free(self, ns: str) -> None:
         if ns in self.fds:
             raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), ns)
-        libc.unshare(libc.CLONE_NEWNET)
-        fd = self.fds[ns] = _high(os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC))
-        os.symlink(f"/proc/{os.getpid()}/fd/{fd}", f"{self.names}/{ns}")
+
+    def _add(self, ns: str, fd: int) -> None:
+        high = self.fds[ns] = _high(fd)
+        os.symlink(f"/proc/{os.getpid()}/fd/{high}", f"{self.names}/{ns}")
         self.fresh.add(ns)
         if self.trace:
             self.trace.netns(ns)

@@ -88,6 +88,43 @@ class Refusal(NamedTuple):
     text: str
 
 
+class Batch(NamedTuple):
+    """Packed messages. ``first``: the place of the first one among all that were packed."""
+
+    buffer: bytes
+    first: int
+    length: int
+
+
+def pack(messages: Sequence[Message]) -> Iterator[Batch]:
+    """Messages in buffers of a good size; the last of each asks for an acknowledgement.
+
+    A message's sequence number is its place, from 1: a batch is answered to its end before
+    the next one goes out on the same socket.
+    """
+    parts: list[bytes] = []
+    room = BATCH_BYTES
+    first = seq = 0
+    for kind, flags, body, _ in messages:
+        size = len(body) + 16
+        if parts and (size > room or seq - first == BATCH_MESSAGES):
+            yield _finish(parts, first, seq)
+            parts.clear()
+            room, first = BATCH_BYTES, seq
+        seq += 1
+        parts.append(_HEADER.pack(size, kind, flags | NLM_F_REQUEST, seq, 0))
+        parts.append(body)
+        room -= size
+    if parts:
+        yield _finish(parts, first, seq)
+
+
+def _finish(parts: list[bytes], first: int, last: int) -> Batch:
+    size, kind, flags, seq, port = _HEADER.unpack(parts[-2])
+    parts[-2] = _HEADER.pack(size, kind, flags | NLM_F_ACK, seq, port)
+    return Batch(b"".join(parts), first, last - first)
+
+
 class Netlink:
     """A route socket of the network namespace that the calling thread is in."""
 
@@ -101,44 +138,17 @@ class Netlink:
         """Close the socket."""
         self.socket.close()
 
-    def pack(self, messages: Sequence[Message]) -> Iterator[tuple[bytes, int, int]]:
-        """Buffers of messages: (bytes, first sequence number, number of messages)."""
-        parts: list[bytes] = []
-        room = BATCH_BYTES
-        first = seq = self._seq + 1
-        for kind, flags, body, _ in messages:
-            size = len(body) + 16
-            if parts and (size > room or seq - first == BATCH_MESSAGES):
-                yield self._finish(parts), first, seq - first
-                parts.clear()
-                room, first = BATCH_BYTES, seq
-            parts.append(_HEADER.pack(size, kind, flags | NLM_F_REQUEST, seq, 0))
-            parts.append(body)
-            room -= size
-            self._seq = seq
-            seq += 1
-        if parts:
-            yield self._finish(parts), first, seq - first
-
-    @staticmethod
-    def _finish(parts: list[bytes]) -> bytes:
-        size, kind, flags, seq, port = _HEADER.unpack(parts[-2])
-        parts[-2] = _HEADER.pack(size, kind, flags | NLM_F_ACK, seq, port)
-        return b"".join(parts)
-
     def send(self, messages: Sequence[Message]) -> list[Refusal]:
         """Send a batch and wait for its acknowledgement. OSError when the socket itself fails."""
         refusals: list[Refusal] = []
-        done = 0
-        for buffer, first, count in self.pack(messages):
-            refusals += self.transact(buffer, first, count, done)
-            done += count
+        for batch in pack(messages):
+            refusals += self.transact(batch)
         return refusals
 
-    def transact(self, buffer: bytes, first: int, count: int, base: int = 0) -> list[Refusal]:
+    def transact(self, batch: Batch) -> list[Refusal]:
         """Send one packed buffer and collect what was refused."""
-        self.socket.send(buffer)
-        last = first + count - 1
+        self.socket.send(batch.buffer)
+        last = batch.first + batch.length
         refusals: list[Refusal] = []
         while True:
             data = self.socket.recv(65536)
@@ -149,7 +159,7 @@ class Netlink:
                     (code,) = struct.unpack_from("=i", data, at + 16)
                     if code:
                         text = self._words(data[at : at + size], flags)
-                        refusals.append(Refusal(base + seq - first, -code, text))
+                        refusals.append(Refusal(seq - 1, -code, text))
                     if seq == last:
                         return refusals
                 at += (size + 3) & ~3
@@ -159,19 +169,19 @@ class Netlink:
         answers: list[bytes | None] = [None] * len(questions)
         # few at a time: answers that nobody has read yet fill the socket's buffer
         for start in range(0, len(questions), 64):
-            for buffer, first, count in self.pack(questions[start : start + 64]):
-                self.socket.send(buffer)
-                self._collect(answers, first, first + count - 1, start)
+            for batch in pack(questions[start : start + 64]):
+                self.socket.send(batch.buffer)
+                self._collect(answers, start - 1, batch.first + batch.length)
         return answers
 
-    def _collect(self, answers: list[bytes | None], first: int, last: int, start: int) -> None:
+    def _collect(self, answers: list[bytes | None], before: int, last: int) -> None:
         while True:
             data = self.socket.recv(65536)
             at = 0
             while at + 16 <= len(data):
                 size, kind, _, seq, _ = _HEADER.unpack_from(data, at)
                 if kind != _NLMSG_ERROR:
-                    answers[start + seq - first] = data[at + 16 : at + size]
+                    answers[before + seq] = data[at + 16 : at + size]
                 elif seq == last:
                     return
                 at += (size + 3) & ~3

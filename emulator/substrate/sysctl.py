@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from emulator.plan.resources import Sysctl
@@ -36,14 +37,17 @@ class Sysctls:
         """In a forked child: what the parent keeps mounted is the parent's to change."""
         self._fresh = None
 
+    def learn_birth(self, sysctls: Iterable[Sysctl]) -> None:
+        """Read what a fresh namespace has of these; the calling thread is in one."""
+        for generic in {_generic(r.name) for r in sysctls} - self._born.keys():
+            self._born[generic] = self._read_at(Path("/proc"), generic)
+
     def born_with(self, r: Sysctl) -> bool:
         """Whether a fresh namespace already has the value (or lacks an optional sysctl).
 
-        Meant for namespaces that were just made: asked on the way of their creation.
+        To be asked of what has been learnt.
         """
         generic = _generic(r.name)
-        if generic not in self._born:
-            self._born[generic] = self._read_at(Path("/proc"), generic)
         value = self._born[generic]
         if value is None:
             return r.if_present

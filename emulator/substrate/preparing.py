@@ -1,0 +1,236 @@
+"""What operations come to: messages for each namespace, packed in the right order.
+
+Pure, so that it can be done while the namespaces themselves are being made.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+from emulator.plan import Op
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    Fdb,
+    File,
+    Interface,
+    Neigh,
+    Netns,
+    NftTable,
+    Process,
+    Qdisc,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+    Veth,
+    Vxlan,
+)
+from emulator.substrate import encode, rtnl
+from emulator.substrate.netlink import Batch, Message, pack
+from emulator.substrate.stack import IPV6
+from emulator.substrate.sysctl import Sysctls
+
+End = tuple[str, str]
+"""(namespace, interface)."""
+
+Asked = tuple[Message, Resource]
+"""A message, and the resource that it is for."""
+
+_DEVICES = (Bridge, Veth, Vxlan)
+"""In the order of their creation: a bridge before what is put into it."""
+
+
+class Birth(NamedTuple):
+    """What the creation of an interface sets: ``kind`` as the kernel names it, ``master``."""
+
+    kind: str
+    master: str = ""
+
+
+class Devices(NamedTuple):
+    """What is created from one namespace. ``asked``: the resource behind each message.
+
+    ``homes``: for each batch, (offset in its buffer, namespace) wherever the descriptor of
+    that namespace has to be written.
+    """
+
+    ns: str
+    asked: list[Resource]
+    batches: list[Batch]
+    homes: list[list[tuple[int, str]]]
+
+
+class Work(NamedTuple):
+    """What is then done in one namespace, in this order. ``asked`` as above."""
+
+    ns: str
+    steps: int
+    interfaces: list[tuple[Op, Interface]]
+    asked: list[Resource]
+    batches: list[Batch]
+    sysctls: list[Sysctl]
+    tables: list[NftTable]
+    files: list[File]
+
+
+class Prepared(NamedTuple):
+    """All of it. ``births``: of every interface that is created."""
+
+    devices: list[Devices]
+    works: list[Work]
+    births: Mapping[End, Birth]
+
+
+def prepare(
+    makes: Sequence[Op], index: encode.Index, sysctls: Sysctls, fresh: Collection[str]
+) -> Prepared:
+    """Everything but namespaces, processes and deletions. ``fresh``: the new namespaces."""
+    configs = {(r.ns, r.name): r for op in makes if type(r := op.resource) is Interface}
+    births: dict[End, Birth] = {}
+    devices: dict[str, list[Resource]] = {}
+    tunnels: dict[str, list[Resource]] = {}
+    rest: dict[str, list[Op]] = {}
+    for op in makes:
+        r = op.resource
+        if type(r) is Veth:
+            near, far = _ends(r, configs)
+            births[near] = Birth("veth", _master(configs.get(near)))
+            births[far] = Birth("veth")
+            devices.setdefault(near[0], []).append(r)
+        elif type(r) is Bridge:
+            births[r.ns, r.name] = Birth("bridge")
+            devices.setdefault(r.ns, []).append(r)
+        elif type(r) is Vxlan:
+            births[r.ns, r.name] = Birth("vxlan")
+            tunnels.setdefault(r.ns, []).append(r)
+        elif type(r) is not Netns and type(r) is not Process:
+            rest.setdefault(r.ns, []).append(op)
+    # tunnels last: the parent may be an end that another namespace makes
+    groups = (*devices.items(), *tunnels.items())
+    return Prepared(
+        [_devices(ns, resources, index, configs) for ns, resources in groups],
+        [_work(ns, ops, index, births, sysctls, ns in fresh) for ns, ops in rest.items()],
+        births,
+    )
+
+
+def _devices(
+    ns: str, resources: list[Resource], index: encode.Index, configs: Mapping[End, Interface]
+) -> Devices:
+    resources.sort(key=lambda r: _DEVICES.index(type(r)))
+    messages: list[Message] = []
+    homes: list[str] = []
+    for r in resources:
+        home = ""
+        if type(r) is Bridge:
+            messages.append(encode.bridge(r, index, configs.get((ns, r.name))))
+        elif type(r) is Vxlan:
+            messages.append(encode.vxlan(r, index, configs.get((ns, r.name))))
+        elif type(r) is Veth:
+            near, far = _ends(r, configs)
+            home = far[0]
+            messages.append(encode.veth(near, far, index, configs))
+        homes.append(home)
+    batches = list(pack(messages))
+    places = [(message.fd_at, home) for message, home in zip(messages, homes, strict=True)]
+    return Devices(ns, resources, batches, [_places(batch, places) for batch in batches])
+
+
+def _places(batch: Batch, places: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """Offsets in the whole buffer, from those in the body of each message (0: none)."""
+    out: list[tuple[int, str]] = []
+    at = 0
+    for fd_at, ns in places[batch.first : batch.first + batch.length]:
+        if fd_at:
+            out.append((at + 16 + fd_at, ns))
+        at += int.from_bytes(batch.buffer[at : at + 4], sys.byteorder)
+    return out
+
+
+def _ends(r: Veth, configs: Mapping[End, Interface]) -> tuple[End, End]:
+    """A pair is made from the end that becomes a bridge port: one message does both."""
+    one, two = (r.ns, r.name), (r.peer_ns, r.peer)
+    return (two, one) if _master(configs.get(two)) else (one, two)
+
+
+def _master(config: Interface | None) -> str:
+    return config.master if config else ""
+
+
+def _work(
+    ns: str,
+    ops: Sequence[Op],
+    index: encode.Index,
+    births: Mapping[End, Birth],
+    sysctls: Sysctls,
+    new: bool,
+) -> Work:
+    work = Work(ns, len(ops), [], [], [], [], [], [])
+    inet: dict[str, dict[int, int]] = {}
+    tables: list[Asked] = []
+    for op in ops:
+        r = op.resource
+        if type(r) is Interface:
+            work.interfaces.append((op, r))
+        elif type(r) is Sysctl:
+            if new and sysctls.born_with(r):
+                continue
+            number = _inet_setting(r.name)
+            if number is None:
+                work.sysctls.append(r)
+            else:
+                inet.setdefault(r.name.split("/")[3], {})[number] = int(r.value)
+        elif type(r) is NftTable:
+            work.tables.append(r)
+        elif type(r) is File:
+            work.files.append(r)
+        else:
+            tables += [(message, r) for message in _messages(op, index)]
+    links: list[Asked] = []
+    for op, want in work.interfaces:
+        have = _have(op, want, births.get((ns, want.name)))
+        own = inet.pop(want.name, {})
+        links += [(m, want) for m in encode.configure(want, have, index, own, IPV6)]
+    for dev, settings in inet.items():
+        have = Interface(ns, dev, True, 0)
+        links += [(m, have) for m in encode.configure(have, have, index, settings, IPV6)]
+    links += tables
+    work.asked.extend(r for _, r in links)
+    work.batches.extend(pack([m for m, _ in links]))
+    return work
+
+
+def _have(op: Op, want: Interface, birth: Birth | None) -> Interface:
+    """What the kernel will hold, offloads aside: the observed value, or what creation leaves."""
+    if type(op.before) is Interface:
+        return op.before
+    if want.name == "lo":
+        return want._replace(up=False)
+    master = birth.master if birth else ""
+    return want._replace(up=False, master=master, hairpin=False)
+
+
+def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
+    r = op.resource
+    if type(r) is Route:
+        return (encode.route(r, index, op.action),)
+    if type(r) is Neigh:
+        return (encode.neigh(r, index, True),)
+    if type(r) is Fdb:
+        return (encode.fdb(r, index, True),)
+    if type(r) is Addr:
+        return (encode.addr(r, index, True),)
+    if type(r) is Rule:
+        return (encode.rule(r, index, True),)
+    return encode.qdisc(r, index, True) if type(r) is Qdisc else ()
+
+
+def _inet_setting(name: str) -> int | None:
+    """The number of ``net/ipv4/conf/<interface>/<setting>`` where a link message can set it."""
+    parts = name.split("/")
+    if len(parts) != 5 or parts[:3] != ["net", "ipv4", "conf"] or parts[3] in ("all", "default"):
+        return None
+    return rtnl.INET_DEVCONF.get(parts[4])
