@@ -18,6 +18,7 @@ _HINTS = {
     errno.ENFILE: "raise fs.file-max",
     errno.ENOSPC: "raise user.max_net_namespaces (sysctl), or take other labs down",
     errno.ENOMEM: "the machine is out of memory for this lab",
+    errno.ECHILD: "what makes the namespaces was killed: was the memory short? see dmesg",
     errno.EPERM: "podwire doctor says what this privilege can do",
     errno.ENOBUFS: "the neighbour table may be full: podwire doctor",
 }
