@@ -111,7 +111,8 @@ def _report(
     elif kind == _UNKNOWN:
         fields = _fields(model, error["loc"][:-1])
         place, found = source.place(*loc, key=True), f'the unknown field "{last}"'
-        expected, hint = one_of(fields), nearest(str(last), fields)
+        expected = one_of(fields)
+        hint = _elsewhere(model, source, error["loc"]) or nearest(str(last), fields)
     elif kind in ("union_tag_invalid", "union_tag_not_found"):
         return _tag(source, loc, error, findings)
     elif kind == "literal_error":
@@ -176,6 +177,16 @@ def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
         elif issubclass(models[0], NetworkOptions):
             models = [PLUGINS[str(piece)].options]
     return list(dict.fromkeys(name for m in models for name in m.model_fields))
+
+
+def _elsewhere(model: type[BaseModel], source: Source, loc: tuple[str | int, ...]) -> str:
+    """The hint ``it belongs to spec`` where something around the field has one of that name."""
+    here, _ = located(source.tree, loc[:-1])
+    for at in range(len(loc) - 2, 0, -1):
+        around, _ = located(source.tree, loc[:at])
+        if around != here and loc[-1] in _fields(model, loc[:at]):
+            return f"it belongs to {'.'.join(map(str, around))}"
+    return ""
 
 
 def _models(annotation: Any) -> list[type[BaseModel]]:
