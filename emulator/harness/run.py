@@ -67,7 +67,7 @@ def _create(
     fingerprint: Mapping[str, Any], name: str | None, stream: TextIO,
 ) -> Store:  # fmt: skip
     left = stores.unfinished(results, experiment.name)
-    if left and name is None:
+    if left and name is None and left == stores.runs(results, experiment.name)[-1]:
         stream.write(f"{left} holds {stores.describe(left)}; --resume would continue it\n")
     described = {one.name: experiment.describe(one) for one in experiment.matrix.conditions}
     manifest = {

@@ -271,9 +271,10 @@ def runs(results: Path, experiment: str) -> list[Path]:
 
 
 def unfinished(results: Path, experiment: str) -> Path | None:
-    """The newest run, unless it is complete."""
+    """The newest run that is not complete."""
     for folder in reversed(runs(results, experiment)):
-        return None if _read_manifest(folder)["status"] == "complete" else folder
+        if _read_manifest(folder)["status"] != "complete":
+            return folder
     return None
 
 

@@ -135,6 +135,10 @@ def test_a_run_is_never_written_over(tmp_path: Path) -> None:
         new(tmp_path)
     assert store.unfinished(tmp_path, "e") == run.folder
     assert store.unfinished(tmp_path, "none such") is None
+    later = new(tmp_path, "zz-later")
+    later.manifest["status"] = "complete"
+    later.save()
+    assert store.unfinished(tmp_path, "e") == run.folder, "a complete one does not hide it"
 
 
 def test_latest_points_to_the_last_summary(tmp_path: Path) -> None:
