@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,6 +10,12 @@ from pathlib import Path
 
 import pytest
 from callers import KINDS, Caller, MakeCaller
+
+
+def pytest_configure() -> None:
+    """Started in the background of a shell, a program ignores Ctrl-C, which tests send."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
