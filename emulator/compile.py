@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 
 from emulator import underlay
-from emulator.cni import flannel, host, none
+from emulator.cni import canal, flannel, host, none
 from emulator.cni.context import Room, context
 from emulator.errors import PodwireError, SpecError
 from emulator.ipam import Addressing, allocate
@@ -14,7 +14,7 @@ from emulator.plan.check import check, told
 from emulator.plan.resources import Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
 
-ROOMS: dict[str, Room] = {"flannel": flannel, "host": host, "none": none}
+ROOMS: dict[str, Room] = {"canal": canal, "flannel": flannel, "host": host, "none": none}
 
 
 def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Plan:
@@ -57,7 +57,7 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
         plan.add(room.node(about, node), label)
     for pod in spec.pods:
         if not pod.host_network:
-            plan.add(room.pod(about, nodes[pod.node], pod.id), f"{label}: pod {pod.id}")
+            plan.add(room.pod(about, nodes[pod.node], pod), f"{label}: pod {pod.id}")
         if any(container.command for container in pod.containers):
             plan.add(_containers(pod), f"{pod.place}")
     return plan

@@ -9,38 +9,30 @@ would miss it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from emulator.faults import Fault
 from emulator.plan import Plan
 from emulator.plan.resources import Interface, Key, Veth
 
 
-def degraded(plan: Plan, faults: Iterable[Fault]) -> Plan:
-    """The plan with faults laid over it. The plan itself stays as it is."""
+def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
+    """The plan with faults laid over it. The plan itself stays as it is.
+
+    ``cables``: the interfaces that each device and pod hangs by (:func:`emulator.faults.cables`);
+    any other end of a cable on a node is the node's end of a pod's.
+    """
     far = _far_ends(plan)
     down: set[Key] = set()
     for fault in faults:
         name, _, interface = fault.target.partition(":")
         if fault.kind == "interface":
             down.add((name, "interface", interface))
-        elif fault.kind == "node":
-            down |= {
-                (peer_ns, "interface", peer)
-                for (ns, own), (peer_ns, peer) in far.items()
-                if ns == name and not _is_port(plan, ns, own)
-            }
-            # the cables of the node's pods end in ports of its bridge: cut at that end
-            down |= {
-                (ns, "interface", own) for ns, own in far if ns == name and _is_port(plan, ns, own)
-            }
         else:
-            ends = [interface] if interface else [own for ns, own in far if ns == name]
-            down |= {
-                (far[name, own][0], "interface", far[name, own][1])
-                for own in ends
-                if not _is_port(plan, name, own)
-            }
+            own = [interface] if interface else cables[name]
+            down |= {(ns, "interface", end) for ns, end in (far[name, one] for one in own)}
+            if fault.kind == "node":  # its pods hang by its own ends of their cables
+                down |= {(ns, "interface", end) for ns, end in far if ns == name and end not in own}
     return _without(plan, down)
 
 
@@ -52,11 +44,6 @@ def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
             ends[r.ns, r.name] = (r.peer_ns, r.peer)
             ends[r.peer_ns, r.peer] = (r.ns, r.name)
     return ends
-
-
-def _is_port(plan: Plan, ns: str, name: str) -> bool:
-    found = plan.get((ns, "interface", name))
-    return type(found) is Interface and bool(found.master)
 
 
 def _without(plan: Plan, down: set[Key]) -> Plan:

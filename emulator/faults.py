@@ -15,6 +15,9 @@ from typing import Literal, NamedTuple
 from emulator.errors import Problem, SpecError
 from emulator.spec.resolved import ResolvedSpec
 
+BRIDGES = {"none": "cni0", "flannel": "cni0", "canal": "", "host": ""}
+"""The bridge of a node's pods by plugin; empty where pods are routed, or have none to stand on."""
+
 
 class Fault(NamedTuple):
     """A fault in normal form, made by :func:`fault`.
@@ -46,8 +49,8 @@ def cables(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
 def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The interfaces that a fault can name: ends of cables and what the plugin adds to a node."""
     plugin, backend = spec.network.plugin, spec.network.backend
-    extra: tuple[str, ...] = () if plugin == "host" else ("cni0",)
-    if plugin == "flannel" and backend == "vxlan":
+    extra = tuple(filter(None, (BRIDGES.get(plugin, ""),)))
+    if plugin in ("flannel", "canal") and backend == "vxlan":
         extra += (f"flannel.{dict(spec.network.options).get('vni', 1)}",)
     nodes = {n.name for n in spec.nodes}
     return {name: own + extra if name in nodes else own for name, own in cables(spec).items()}

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Literal, NamedTuple
 
-from emulator.faults import Fault
+from emulator.faults import BRIDGES, Fault
 from emulator.ipam import Addressing
 from emulator.spec.resolved import ResolvedSpec
 from emulator.wires import Wires
@@ -28,6 +28,8 @@ Outcome = Literal["delivered", "lost", "refused", "not-probed"]
 
 FIRST_TTL = 64
 VXLAN_BYTES = 50
+GATEWAY = "169.254.1.1"
+"""What Calico's pods take for their gateway."""
 LARGEST_PACKET = 65_535
 """An IPv4 packet cannot be longer, though the device's MTU is one byte more."""
 
@@ -87,6 +89,7 @@ def probes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Probe]:
     do not hold.
     """
     own = [p for p in spec.pods if not p.host_network]
+    bridged = bool(BRIDGES.get(spec.network.plugin))
     named = [(p.id, addressing.pod[p.id]) for p in spec.pods]
     for client, _ in named:
         for server, address in named:
@@ -96,9 +99,9 @@ def probes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Probe]:
         address = addressing.pod[pod.id]
         for node in spec.nodes:
             if node.name == pod.node:
-                gateway = addressing.gateway[node.name]
+                here = (addressing.gateway if bridged else addressing.node)[node.name]
                 yield Probe("node-own-pod", node.name, pod.id, address)
-                yield Probe("pod-own-node", pod.id, node.name, gateway)
+                yield Probe("pod-own-node", pod.id, node.name, here)
             else:
                 yield Probe("node-remote-pod", node.name, pod.id, address)
                 yield Probe("pod-remote-node", pod.id, node.name, addressing.node[node.name])
@@ -120,7 +123,7 @@ def predict(
 
 
 class Oracle:
-    """Answers for one spec under one set of faults. Knows plugins none, host and flannel.
+    """Answers for one spec under one set of faults. Knows plugins none, host, flannel, canal.
 
     ValueError for another plugin.
     """
@@ -129,17 +132,20 @@ class Oracle:
         self, spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()
     ) -> None:
         plugin = spec.network.plugin
-        if plugin not in ("none", "host", "flannel"):
+        if plugin not in BRIDGES:
             raise ValueError(f"no predictions for plugin {plugin}")
         options = dict(spec.network.options)
         self._plugin = plugin
         self._backend = spec.network.backend
         self._direct = bool(options.get("directRouting", False))
-        self._masquerade = plugin == "flannel" and bool(options.get("ipMasq", True))
+        flannel = plugin in ("flannel", "canal")
+        self._bridge = BRIDGES[plugin]
+        self._routed = plugin == "canal"
+        self._masquerade = flannel and bool(options.get("ipMasq", True))
         self._rules = "nftables" if options.get("enableNFTables", False) else "iptables"
         self._tunnel = f"flannel.{options.get('vni', 1)}"
         self._mtu = spec.links.mtu
-        over = VXLAN_BYTES if plugin == "flannel" and self._backend == "vxlan" else 0
+        over = VXLAN_BYTES if flannel and self._backend == "vxlan" else 0
         self._pod_mtu = spec.links.mtu - over
 
         self._at = addressing
@@ -150,8 +156,26 @@ class Oracle:
         self._own = {p.id for p in spec.pods if not p.host_network}
         """Pods with a network namespace of their own."""
         self._holder = {(p.node, addressing.pod[p.id]): p.id for p in spec.pods[::-1]}
-        self._cut = {pod: self._wires.cut_off(pod) for pod in self._own}
+        silent = dict(self._without_gateway(spec)) if self._routed else {}
+        self._cut = {
+            pod: self._wires.cut_off(pod) or silent.get(self._home[pod], "") for pod in self._own
+        }
         self._leg = cache(self._find_leg)
+
+    def _without_gateway(self, spec: ResolvedSpec) -> Iterator[tuple[str, str]]:
+        """Nodes whose pods find no gateway, and why: a default route of the node must lead away
+        from them, or the kernel answers no ARP in its place."""
+        with_router = {segment for router in spec.routers for segment in router.segments}
+        for node in spec.nodes:
+            why = self._wires.down(node.name, node.interface)
+            if node.segment not in with_router:
+                why = f"no router stands on {node.segment}"
+            if why:
+                yield (
+                    node.name,
+                    f"{why}, so {node.name} has no default route, and without one proxy ARP does "
+                    f"not answer for {GATEWAY}, the gateway of its pods",
+                )
 
     def expect(self, probe: Probe) -> Expectation:
         """The expectation of one probe. KeyError for a name that the spec does not have."""
@@ -168,19 +192,24 @@ class Oracle:
         near, far = self._home[client], self._home[server]
         is_pod = client in self._own
         broken = (self._cut[client] if is_pod else "") or self._cut[server]
-        source = self._at.pod[client] if is_pod else self._at.gateway[near]
+        source = self._at.pod[client] if is_pod else self._here(near)
+        bridge = self._bridge
         hops = 0
         if near == far:
-            broken = broken or self._wires.down(near, "cni0")
-            if is_pod:
-                words = f"both are ports of cni0 on {near}: bridged, no hop, no rewriting"
+            broken = broken or self._wires.down(near, bridge)
+            if is_pod and self._routed:
+                hops, words = 1, f"{near} routes between its pods: one hop, no rewriting"
+            elif is_pod:
+                words = f"both are ports of {bridge} on {near}: bridged, no hop, no rewriting"
+            elif self._routed:
+                words = f"{near} has no address towards its pods and speaks as itself"
             else:
-                words = f"{near} stands on cni0 as the gateway of its pods and speaks as it"
+                words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
             leg = self._leg(near, far)
-            broken = broken or self._wires.down(far, "cni0") or leg.broken
+            broken = broken or self._wires.down(far, bridge) or leg.broken
             if is_pod:
-                broken = broken or self._wires.down(near, "cni0")
+                broken = broken or self._wires.down(near, bridge)
                 hops, words = 2, leg.words
             else:
                 hops, source = 1, leg.source
@@ -196,6 +225,10 @@ class Oracle:
         ttl = FIRST_TTL - hops
         return Expectation("delivered", server, source, source, ttl, self._pod_mtu, words)
 
+    def _here(self, node: str) -> str:
+        """A node's address as its own pods see it."""
+        return (self._at.gateway if self._bridge else self._at.node)[node]
+
     def _to_node(self, client: str, node: str) -> Expectation:
         near = self._home[client]
         is_pod = client in self._own
@@ -203,7 +236,8 @@ class Oracle:
             if not is_pod:
                 shared = f"{client} lives in the network of {node}: there is nothing between them"
                 return Expectation("not-probed", "", "", "", 0, 0, shared)
-            words = f"{node} is the gateway on cni0: local delivery, before any masquerading"
+            where = f"is the gateway on {self._bridge}" if self._bridge else "routes for its pods"
+            words = f"{node} {where}: local delivery, before any masquerading"
             return self._from_pod(client, node, self._at.pod[client], 0, "", words)
         routers, broken = self._wires.between(near, node)
         if not is_pod:
@@ -250,7 +284,7 @@ class Oracle:
     def _from_pod(
         self, client: str, by: str, source: str, hops: int, broken: str, words: str
     ) -> Expectation:
-        broken = self._cut[client] or self._wires.down(self._home[client], "cni0") or broken
+        broken = self._cut[client] or self._wires.down(self._home[client], self._bridge) or broken
         if broken:
             return _lost(broken)
         own, ttl = self._at.pod[client], FIRST_TTL - hops
@@ -271,6 +305,11 @@ class Oracle:
         _, broken = self._wires.between(near, far)
         same_segment = self._wires.segment[near] == self._wires.segment[far]
         node = self._at.node[near]
+        if self._backend == "alloc":
+            words = (
+                f"flannel's alloc leaves the way from {near} to the pods of {far} to the underlay"
+            )
+            return Leg(node, words, broken or f"{words}, which has no route to them")
         if self._backend == "host-gw":
             words = f"{far} is the gateway to its pods on the shared segment: two routed hops"
             if not same_segment:

@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple, Protocol
 
+from emulator.faults import BRIDGES
 from emulator.ipam import Addressing
 from emulator.oracle import Probe
 from emulator.spec.resolved import ResolvedSpec
@@ -97,6 +98,8 @@ def statements(
         for probe, seen in tried.items()
         if probe.kind == "pod-host" and seen.source != addressing.node[node_of[probe.client]]
     ]
+    bridged = bool(BRIDGES.get(spec.network.plugin)) or not own
+    near = 0 if bridged else 1
     hops = [
         f"{probe}: {64 - seen.ttl} hops"
         for probe, seen in tried.items()
@@ -104,7 +107,7 @@ def statements(
         and {probe.client, probe.server} <= own
         and seen.outcome == "delivered"
         and seen.by == meant(probe)
-        and 64 - seen.ttl != (0 if node_of[probe.client] == node_of[probe.server] else 2)
+        and 64 - seen.ttl != (near if node_of[probe.client] == node_of[probe.server] else 2)
     ]
     return [
         _judge(
@@ -119,7 +122,12 @@ def statements(
         _judge("M7", "a hostNetwork pod has its node's address", elsewhere),
         _judge("M8", "nothing but a policy keeps pods apart, and there is none", reach("pod-pod")),
         _judge("M9", "outside the cluster a pod is seen as its node", outside),
-        _judge("M10", "pods of one node are bridged, of two nodes two routed hops apart", hops),
+        _judge(
+            "M10",
+            f"pods of one node are {'bridged' if bridged else 'one routed hop apart'}, "
+            "of two nodes two routed hops apart",
+            hops,
+        ),
     ]
 
 

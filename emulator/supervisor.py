@@ -211,7 +211,7 @@ class Supervisor:
 
     def preview(self, spec: ResolvedSpec) -> list[str]:
         """The operations that ``apply`` would begin with."""
-        plan = degraded(compile_spec(spec), [f for f in self.faults if _exists(spec, f)])
+        plan = _under([f for f in self.faults if _exists(spec, f)], spec, compile_spec(spec))
         machine = _Machine(self.kernel, self.keeper)
         known = [entry.resource for entry in (*self._current(), *plan)]
         return [str(op) for op in diff(plan, machine.observe(known), self._current())]
@@ -224,7 +224,7 @@ class Supervisor:
         """
         plan = compile_spec(spec)
         faults = tuple(fault for fault in self.faults if _exists(spec, fault))
-        ops = self._change(degraded(plan, faults))
+        ops = self._change(_under(faults, spec, plan))
         ops += [f"- fault: {fault}: gone" for fault in self.faults if fault not in faults]
         self.spec, self.plan, self.faults = spec, plan, faults
         self.addressing = ipam.allocate(spec)
@@ -248,12 +248,12 @@ class Supervisor:
         return self._set_faults(tuple(f for f in self.faults if f != old))
 
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
-        ops = self._change(degraded(self.plan, faults))
+        ops = self._change(_under(faults, self.spec, self.plan))
         self.faults = faults
         return ops
 
     def _current(self) -> Plan:
-        return degraded(self.plan, self.faults) if self.faults else self.plan
+        return _under(self.faults, self.spec, self.plan)
 
     def _change(self, desired: Plan) -> list[str]:
         """Converge, or go back to what was. PodwireError says which of both it came to."""
@@ -312,6 +312,11 @@ def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
             control.send(link, ("progress", (what, done, total)))
 
     return tell
+
+
+def _under(faults: Sequence[Fault], spec: ResolvedSpec, plan: Plan) -> Plan:
+    """The plan of a spec with faults laid over it."""
+    return degraded(plan, faults, fault_names.cables(spec)) if faults else plan
 
 
 def _exists(spec: ResolvedSpec, fault: Fault) -> bool:

@@ -34,10 +34,11 @@ def spec(
     """A cluster with one outside host; all nodes in one rack unless their racks are named."""
     placed = ("rack-a",) * nodes if isinstance(nodes, int) else nodes
     racks = len(set(placed) | {"rack-a"})
-    options = {**FLANNEL, **more} if plugin == "flannel" else more
+    flannel = plugin in ("flannel", "canal")
+    options = {**FLANNEL, **more} if flannel else more
     found = small_spec(
         plugin,
-        backend if plugin == "flannel" else "",
+        backend if flannel else "",
         nodes=placed,
         pods_per_node=pods,
         host_pods=host_pods,

@@ -74,7 +74,7 @@ def every_fault(spec: ResolvedSpec) -> list[Fail]:
 
 
 @pytest.mark.parametrize(
-    "name", ["flannel-vxlan", "flannel-host-gw", "flannel-direct-routing", "two-racks"]
+    "name", ["flannel-vxlan", "flannel-host-gw", "flannel-direct-routing", "two-racks", "canal"]
 )
 def test_every_fault_is_as_predicted_and_heals(
     name: str, up: Callable[[ResolvedSpec], Cluster]
@@ -135,6 +135,8 @@ NETWORKS = [
     "flannel-host-gw",
     "flannel-direct-routing",
     "two-racks",
+    "flannel-alloc",
+    "canal",
     "none",
     "host",
 ]

@@ -23,6 +23,7 @@ from emulator.statements import statements
 
 GOLDEN = Path(__file__).parent / "oracle"
 FLANNEL = {"plugin": "flannel", "ipMasq": True}
+CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
 CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "none": ({"plugin": "none"}, ()),
@@ -40,6 +41,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         FLANNEL | {"backend": "host-gw", "enableNFTables": True, "pods_per_node": 1},
         (),
     ),
+    "alloc": (FLANNEL | {"backend": "alloc", "pods_per_node": 1}, ()),
+    "canal": (CANAL | TWO_RACKS | {"host_pods": ("n2",)}, ()),
+    "canal-without-a-router": (CANAL | {"routers": (), "segments": 1, "hosts": ()}, ()),
+    "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
     "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
     "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
     "host-gw-cables-cut": (
@@ -70,15 +75,18 @@ def test_golden(name: str) -> None:
 
 
 @st.composite
-def specs(draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel")) -> ResolvedSpec:
+def specs(
+    draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel", "canal")
+) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
     plugin = draw(st.sampled_from(plugins))
     racks = [f"rack-{letter}" for letter in "abc"[: draw(st.integers(1, 3))]]
-    backend = draw(st.sampled_from(("vxlan", "host-gw"))) if plugin == "flannel" else ""
+    flannel = plugin in ("flannel", "canal")
+    backend = draw(st.sampled_from(("vxlan", "host-gw"))) if flannel else ""
     where = racks[:1] if backend == "host-gw" else racks
     nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
     options: dict[str, bool] = {}
-    if plugin == "flannel":
+    if flannel:
         options = {k: draw(st.booleans()) for k in ("ipMasq", "directRouting", "enableNFTables")}
     return small_spec(
         plugin,

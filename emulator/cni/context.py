@@ -9,7 +9,7 @@ from typing import NamedTuple, Protocol
 from emulator.datapath.naming import mac
 from emulator.ipam import Addressing
 from emulator.plan.resources import Resource
-from emulator.spec.resolved import Node, ResolvedSpec
+from emulator.spec.resolved import Node, Pod, ResolvedSpec
 
 
 class Context(NamedTuple):
@@ -32,6 +32,6 @@ class Room(Protocol):
         """The state of one node."""
         ...
 
-    def pod(self, context: Context, node: Node, pod_id: str) -> Iterator[Resource]:
-        """The state of one pod and of its port on the node."""
+    def pod(self, context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
+        """The state of one pod and of its end on the node."""
         ...

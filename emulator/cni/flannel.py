@@ -1,10 +1,11 @@
 """flannel: the pod network of one subnet per node.
 
 Faithful: the state that flanneld and its CNI plugin leave on each node for the backends
-``vxlan`` (with and without ``directRouting``) and ``host-gw``: bridge ``cni0`` with hairpin
-ports, ``flannel.<vni>``, neighbour and forwarding entries, routes, MTU, masquerade and
-forward rules in either flavour (``iptables``, written as the tables ``ip nat`` and
-``ip filter`` that iptables-nft uses, or ``nftables``), ``/run/flannel/subnet.env``.
+``vxlan`` (with and without ``directRouting``), ``host-gw`` and ``alloc`` (which leaves the way
+between nodes to the underlay): bridge ``cni0`` with hairpin ports, ``flannel.<vni>``, neighbour
+and forwarding entries, routes, MTU, masquerade and forward rules in either flavour
+(``iptables``, written as the tables ``ip nat`` and ``ip filter`` that iptables-nft uses, or
+``nftables``), ``/run/flannel/subnet.env``.
 
 Not modelled: leases (etcd or node annotations) and their renewal; the mark rule's
 counterpart kube-proxy; IPv6 and the ``flannel-v6`` device. Names and MAC addresses that
@@ -29,18 +30,23 @@ from emulator.plan.resources import (
     Sysctl,
     Vxlan,
 )
-from emulator.spec.resolved import Node
+from emulator.spec.resolved import Node, Pod
 
 BRIDGE = "cni0"
 
 
 def node(context: Context, node: Node) -> Iterator[Resource]:
     """Everything that flannel writes on one node, its pods excepted."""
-    backend = context.spec.network.backend
     yield from bridged.bridge(_bridge(context, node))
+    yield from daemon(context, node)
+
+
+def daemon(context: Context, node: Node) -> Iterator[Resource]:
+    """What flanneld itself writes on one node; the bridge is its CNI plugin's."""
+    backend = context.spec.network.backend
     if backend == "vxlan":
         yield from _vxlan(context, node)
-    else:
+    elif backend == "host-gw":
         for peer in context.spec.nodes:
             if peer.name != node.name:
                 yield _direct(context, node, peer)
@@ -49,12 +55,12 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     yield _environment(context, node)
 
 
-def pod(context: Context, node: Node, pod_id: str) -> Iterator[Resource]:
+def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod's plumbing by the bridge plugin, as flannel's CNI plugin delegates to it."""
     return bridged.pod(
         _bridge(context, node),
-        pod_id,
-        context.addressing.pod[pod_id],
+        pod.id,
+        context.addressing.pod[pod.id],
         context.spec.congestion_control,
     )
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from emulator.cni.context import Context
 from emulator.plan.resources import Resource
-from emulator.spec.resolved import Node
+from emulator.spec.resolved import Node, Pod
 
 
 def node(context: Context, node: Node) -> Iterator[Resource]:
@@ -14,6 +14,6 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     return iter(())
 
 
-def pod(context: Context, node: Node, pod_id: str) -> Iterator[Resource]:
+def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """Nothing: a hostNetwork pod has no objects of its own."""
     return iter(())

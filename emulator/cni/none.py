@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from emulator.cni.context import Context
 from emulator.datapath import bridged
 from emulator.plan.resources import Resource
-from emulator.spec.resolved import Node
+from emulator.spec.resolved import Node, Pod
 
 BRIDGE = "cni0"
 
@@ -23,12 +23,12 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     return bridged.bridge(_bridge(context, node))
 
 
-def pod(context: Context, node: Node, pod_id: str) -> Iterator[Resource]:
+def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod on its node's bridge."""
     return bridged.pod(
         _bridge(context, node),
-        pod_id,
-        context.addressing.pod[pod_id],
+        pod.id,
+        context.addressing.pod[pod.id],
         context.spec.congestion_control,
     )
 

@@ -37,7 +37,7 @@ class HostOptions(NetworkOptions):
     plugin: Literal["host"]
 
 
-class FlannelOptions(NetworkOptions):
+class _FlannelBackends(NetworkOptions):
     """flannel's net-conf.json, with the names that it has there in camelCase."""
 
     only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {
@@ -46,8 +46,7 @@ class FlannelOptions(NetworkOptions):
         "port": ("vxlan",),
     }
 
-    plugin: Literal["flannel"]
-    backend: Literal["vxlan", "host-gw"] = "vxlan"
+    backend: Literal["vxlan", "host-gw", "alloc"] = "vxlan"
     directRouting: bool = Field(
         default=False, description="vxlan: route directly to nodes of the same layer-2 segment"
     )
@@ -60,7 +59,21 @@ class FlannelOptions(NetworkOptions):
     )
 
 
-AnyNetwork = Annotated[NoneOptions | HostOptions | FlannelOptions, Field(discriminator="plugin")]
+class FlannelOptions(_FlannelBackends):
+    """flannel: a bridge on each node, and a backend between the nodes."""
+
+    plugin: Literal["flannel"]
+
+
+class CanalOptions(_FlannelBackends):
+    """Canal: Calico's pods without a bridge, and flannel between the nodes."""
+
+    plugin: Literal["canal"]
+
+
+AnyNetwork = Annotated[
+    NoneOptions | HostOptions | FlannelOptions | CanalOptions, Field(discriminator="plugin")
+]
 
 
 class Plugin(NamedTuple):
@@ -80,19 +93,19 @@ class Plugin(NamedTuple):
     one_segment: Mapping[str, str] = {}
 
 
+_FLANNEL_BACKENDS = ("vxlan", "host-gw", "alloc")
+
+_HOST_GW_NEEDS_ONE_SEGMENT = {
+    "host-gw": "flannel's host-gw makes each node the gateway of its own pod subnet and so needs "
+    "direct layer-2 reach: {far} is behind a router as {near} sees it, the gateway of the route "
+    "`{subnet} via {far}` is not on-link, flannel cannot install it, and pods of the two segments "
+    "never reach each other. Use backend vxlan, vxlan with directRouting, or one segment",
+}
+
 PLUGINS: Final[Mapping[str, Plugin]] = {
     "none": Plugin(NoneOptions, joins_nodes=False),
     "host": Plugin(HostOptions, pod_network=False),
-    "flannel": Plugin(
-        FlannelOptions,
-        ("vxlan", "host-gw"),
-        one_segment={
-            "host-gw": "flannel's host-gw makes each node the gateway of its own pod subnet and "
-            "so needs direct layer-2 reach: {far} is behind a router as {near} sees it, the "
-            "gateway of the route `{subnet} via {far}` is not on-link, flannel cannot install "
-            "it, and pods of the two segments never reach each other. Use backend vxlan, vxlan "
-            "with directRouting, or one segment",
-        },
-    ),
+    "flannel": Plugin(FlannelOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
+    "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
 }
 """All plugins of this version by name."""

@@ -13,6 +13,12 @@ def host_veth(pod_id: str) -> str:
     return "veth" + hashlib.sha1(pod_id.encode(), usedforsecurity=False).hexdigest()[:8]
 
 
+def calico_veth(namespace: str, pod: str) -> str:
+    """The node's end of a pod's cable under Calico: ``cali`` and 11 hex digits of its name."""
+    name = f"{namespace}.{pod}"
+    return "cali" + hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:11]
+
+
 def mac(*identity: str) -> str:
     """A locally administered unicast MAC address from a name."""
     digest = hashlib.sha1("\0".join(identity).encode(), usedforsecurity=False).hexdigest()

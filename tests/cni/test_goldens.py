@@ -1,6 +1,6 @@
 """The plans of small clusters as text, read line by line against what the real plugins program.
 
-``python tests/cni/test_goldens.py`` writes them anew; the diff is for the review.
+``PYTHONPATH=tests python tests/cni/test_goldens.py`` writes them anew; the diff is for the review.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
         nodes=("rack-a", "rack-a", "rack-b"), directRouting=True
     ),
     "flannel-host-gw": lambda: plan(backend="host-gw"),
+    "flannel-alloc": lambda: plan(backend="alloc"),
+    "canal": lambda: plan("canal"),
+    "canal-host-gw": lambda: plan("canal", "host-gw"),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),

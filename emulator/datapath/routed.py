@@ -1,0 +1,50 @@
+"""Pods without a bridge, as Calico's CNI plugin and Felix wire them.
+
+A pod has an address of its own and no subnet. Its default gateway 169.254.1.1 is nobody's:
+the node answers for it by proxy ARP, on an interface that has no address, and routes to each
+pod over that pod's interface. All these interfaces have one MAC address.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.datapath.base import namespace
+from emulator.datapath.naming import calico_veth, mac
+from emulator.datapath.offload import features
+from emulator.plan.resources import Addr, Interface, Neigh, Resource, Route, Sysctl, veth
+from emulator.spec.resolved import Offload, Pod
+
+GATEWAY = "169.254.1.1"
+NODE_MAC = "ee:ee:ee:ee:ee:ee"
+
+
+def pod(
+    pod: Pod, address: str, mtu: int, offload: Offload, congestion_control: str | None
+) -> Iterator[Resource]:
+    """A pod's namespace and cable, and what its node needs to reach it."""
+    node, port = pod.node, calico_veth(pod.namespace, pod.name)
+    profile = features(offload, "pod")
+    own_mac = mac(pod.id, "eth0")
+    yield from namespace(pod.id, forwards=False, congestion_control=congestion_control)
+    yield veth(node, port, pod.id, "eth0")
+    yield Interface(node, port, True, mtu, NODE_MAC, "", False, *profile)
+    yield Interface(pod.id, "eth0", True, mtu, own_mac, "", False, *profile)
+    # the kernel answers for 169.254.1.1 only where it has a route to it by another interface
+    for setting, value in (
+        ("proxy_arp", "1"), ("forwarding", "1"), ("route_localnet", "1"), ("rp_filter", "0"),
+    ):  # fmt: skip
+        yield Sysctl(node, f"net/ipv4/conf/{port}/{setting}", value)
+    yield Sysctl(node, f"net/ipv4/neigh/{port}/proxy_delay", "0")
+    yield Sysctl(node, f"net/ipv6/conf/{port}/accept_ra", "0", True)
+    yield Sysctl(pod.id, "net/ipv6/conf/eth0/accept_dad", "0", True)
+    yield Addr(pod.id, "eth0", f"{address}/32")
+    yield Route(pod.id, f"{GATEWAY}/32", "", "eth0", scope="link")
+    yield Route(pod.id, "default", GATEWAY, "eth0")
+    yield Route(node, f"{address}/32", "", port, scope="link")
+    yield Neigh(node, port, address, own_mac)
+
+
+def node(node: str) -> Iterator[Resource]:
+    """What Felix sets on the node itself, whatever the mode."""
+    yield Sysctl(node, "net/netfilter/nf_conntrack_acct", "1", True)
