@@ -330,6 +330,8 @@ class FakeKernel:
         elif type(r) in (Bridge, Veth, Vxlan):
             self._device(r, r.name)  # type: ignore[union-attr]
             self._remove_device(r.ns, r.name)  # type: ignore[union-attr]
+        elif type(r) is Sysctl:
+            space.sysctls.pop(r.name, None)
         elif type(r) is File:
             space.tables.pop(r.key, None)
         elif r.key in space.tables:

@@ -246,6 +246,8 @@ def _scenarios() -> Iterable[Scenario]:
     yield s("a file, and its removal", (*A, FILE), remove(FILE))
     yield s("a setting", WIRED, make(Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")))
     yield s("a setting of IPv6", WIRED, make(Sysctl("a", "net/ipv6/conf/x/accept_dad", "0", True)))
+    counting = Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")
+    yield s("a setting is given back", (*WIRED, counting), remove(counting))
     yield s(
         "a setting of no device", A, make(Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")), "ENODEV"
     )

@@ -182,6 +182,36 @@ def test_apply_changes_only_the_difference(up: Callable[[ResolvedSpec], Cluster]
     good(cluster)
 
 
+EVERYTHING = """
+grep -rs . /proc/sys/net | grep -v -e nf_conntrack_count -e stable_secret | sort
+ip -br link | sed 's/@if[0-9]*//' | sort
+ip -br addr | sed 's/@if[0-9]*//' | sort
+ip route show table all | sort
+ip neigh show nud permanent | sort
+ip rule
+bridge fdb | sort
+nft list ruleset
+ls -R /run
+"""
+
+
+def test_to_another_plugin_and_back_leaves_nothing(up: Callable[[ResolvedSpec], Cluster]) -> None:
+    """Settings of a node included, which no device takes with it."""
+    cluster = up(topology("flannel-vxlan"))
+
+    def everything() -> list[str]:
+        return cluster.node("n1").run(["sh", "-c", EVERYTHING]).stdout.decode().splitlines()
+
+    before = everything()
+    assert any("nf_conntrack_acct:0" in row for row in before)
+    cluster.apply(topology("canal"))
+    assert any("nf_conntrack_acct:1" in row for row in everything())
+    good(cluster)
+    cluster.apply(topology("flannel-vxlan"))
+    assert everything() == before
+    good(cluster)
+
+
 def test_faults_stand_through_apply(up: Callable[[ResolvedSpec], Cluster]) -> None:
     cluster = up(topology("flannel-vxlan", nodes_count=3))
     cluster.fail("link", "n1")

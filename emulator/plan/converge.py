@@ -42,7 +42,8 @@ def converge(
 
     PodwireError, naming what is left to do, when ``rounds`` were not enough.
     """
-    known = {**_resources(owned), **_resources(desired)}
+    wanted = _resources(desired)
+    known = {**_resources(owned), **wanted}
     done: list[Op] = []
     for _ in range(rounds):
         ops = _steps(machine, desired, owned, known.values(), processes)
@@ -50,6 +51,8 @@ def converge(
             return done
         machine.apply(ops)
         done += ops
+        # a sysctl that was given back may have the same value as before: it is not looked at again
+        known = {k: r for k, r in known.items() if k in wanted or r.kind != "sysctl"}
     left = _steps(machine, desired, owned, known.values(), processes)
     if not left:
         return done

@@ -7,10 +7,10 @@ something else is known by :mod:`emulator.plan.cascade`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterator, Mapping, Set
 from typing import Literal, NamedTuple
 
-from emulator.plan.cascade import cascade, interface_of
+from emulator.plan.cascade import Removal, cascade, interface_of
 from emulator.plan.plan import ORDER, Plan
 from emulator.plan.resources import Key, Resource, Sysctl
 from emulator.plan.text import line
@@ -22,8 +22,8 @@ _CHANGED_IN_PLACE = frozenset(("interface", "route", "sysctl", "nft", "file"))
 """All other kinds are removed and made anew, as the kernel wants it."""
 
 _STAYS = frozenset(("interface", "sysctl", "foreign"))
-"""Kinds that are never removed by name: interfaces go with their device, sysctls with their
-namespace, and what no plan contains is not ours."""
+"""Kinds that are never doomed by name: interfaces go with their device, sysctls stay (and are
+given back, see ``_given_back``), and what no plan contains is not ours."""
 
 
 class Op(NamedTuple):
@@ -47,7 +47,8 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
     ``owned`` is the plan that made the observed state: only what it holds is ever
     removed, so that a thing which somebody made by hand stays. Without it, everything
     observed that is not desired is removed. Resources that are not ``applied`` are
-    neither made nor removed. After the steps a second look can show more to do, where
+    neither made nor removed. To delete a sysctl is to give it back the value that it was born
+    with. After the steps a second look can show more to do, where
     the kernel moves one value with another (a bridge's MTU with its last port's).
     """
     wanted = {k: e.resource for k, e in desired.entries.items() if e.owner == "applied"}
@@ -56,6 +57,8 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
     doomed = _doomed(desired, wanted, observed, owned)
     removal = cascade(doomed, observed)
     deletes = [Op("delete", r, r) for k, r in observed.items() if k in removal.named]
+    if owned is not None:
+        deletes += [Op("delete", r, r) for r in _given_back(desired, observed, owned, removal)]
     makes: list[Op] = []
     for key, resource in wanted.items():
         before = observed.get(key)
@@ -93,6 +96,23 @@ def _doomed(
         ):
             doomed.add(key)
     return doomed
+
+
+def _given_back(
+    desired: Plan, observed: State, owned: Plan, removal: Removal
+) -> Iterator[Resource]:
+    """Sysctls that still have the value of the plan before, and that the new one does not name."""
+    for key, entry in owned.entries.items():
+        r = entry.resource
+        if (
+            type(r) is Sysctl
+            and key not in desired.entries
+            and entry.owner == "applied"
+            and observed.get(key) == r
+            and key not in removal.gone
+            and (r.ns, interface_of(r)) not in removal.devices
+        ):
+            yield r
 
 
 def _can_be_set(r: Sysctl, observed: State, remade: Set[tuple[str, str]]) -> bool:

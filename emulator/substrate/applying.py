@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
@@ -25,7 +26,7 @@ from emulator.plan.resources import (
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, ethtool, nft
+from emulator.substrate import encode, ethtool, meanwhile, nft
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
 from emulator.substrate.preparing import Birth, End, Work, prepare
@@ -134,6 +135,8 @@ class Applier:
             elif type(r) is NftTable:
                 self.spaces.enter(ns)
                 guard(r, lambda r=r: nft.run(f"delete table {r.family} {r.name}"))  # type: ignore[misc]
+            elif type(r) is Sysctl:
+                guard(r, lambda r=r: self._give_back(r))  # type: ignore[misc]
             elif type(r) is File:
                 self.spaces.file(r.ns, r.path).unlink(missing_ok=True)
         self._send(ns, [r for _, r in batch], list(pack([m for m, _ in batch])))
@@ -178,6 +181,12 @@ class Applier:
         guard(r, lambda: self._sysctls.write(r))
         if self.spaces.trace:
             self.spaces.trace.sysctl(r.ns, r.name, r.value)
+
+    def _give_back(self, r: Sysctl) -> None:
+        os.close(meanwhile.namespace())  # a fresh one to look at, gone when the thread leaves it
+        self._sysctls.learn_birth([r])
+        self.spaces.enter(r.ns)
+        self._sysctls.give_back(r)
 
     def _add_tables(self, ns: str, tables: list[NftTable]) -> None:
         """All in one transaction: a context of the library costs more than what it sends."""

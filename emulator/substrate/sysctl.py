@@ -84,6 +84,16 @@ class Sysctls:
         finally:
             os.close(fd)
 
+    def give_back(self, r: Sysctl) -> None:
+        """Write the value of birth: of the namespace, or of a new interface in it. OSError.
+
+        That of a namespace has been learnt; nothing where a fresh one has no such sysctl.
+        """
+        generic = _generic(r.name)
+        value = self._born[generic] if generic == r.name else self.read(generic)
+        if value is not None:
+            self.write(r._replace(value=value))
+
     def _procfs(self) -> Path:
         if self._fresh is None:
             return self._mount

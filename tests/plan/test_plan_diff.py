@@ -24,7 +24,7 @@ from kernel_scenarios import (
 )
 
 from emulator.errors import KernelRefused
-from emulator.plan import Plan, deviations, diff
+from emulator.plan import Op, Plan, deviations, diff
 from emulator.plan.resources import (
     Bridge,
     Foreign,
@@ -35,6 +35,7 @@ from emulator.plan.resources import (
     Sysctl,
     Veth,
 )
+from emulator.plan.text import line
 
 
 def of(resources: Iterable[Resource]) -> Plan:
@@ -182,3 +183,26 @@ def test_a_pair_has_one_form_whichever_end_is_named_first() -> None:
     with pytest.raises(Exception, match="two values for one identity"):
         made.add([Bridge("b", "y")], "the far end is taken")
     assert made.get(Netns("a").key) == Netns("a")
+
+
+def test_a_setting_that_the_new_plan_does_not_name_is_given_back() -> None:
+    counting = Sysctl("a", "net/netfilter/nf_conntrack_acct", "1")
+    notify = Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")
+    ops = step([*WIRED, counting, notify], WIRED)
+    assert sorted(ops) == sorted([f"- {line(notify)}", f"- {line(counting)}"])
+    assert step([*WIRED, counting], [*WIRED, counting]) == []
+
+
+def test_a_setting_goes_with_what_it_is_of() -> None:
+    notify = Sysctl("a", "net/ipv4/conf/x/arp_notify", "1")
+    ops = step([*WIRED, notify], without(WIRED, CABLE, WIRED[5], WIRED[6]))
+    assert [op for op in ops if "sysctl" in op] == []
+
+
+def test_a_setting_that_somebody_has_changed_since_stays() -> None:
+    counting = Sysctl("a", "net/netfilter/nf_conntrack_acct", "1")
+    new, old = of(WIRED), of([*WIRED, counting])
+    machine = FakeKernel()
+    machine.apply(diff(old, {}))
+    machine.apply([Op("create", counting._replace(value="0"), None)])
+    assert diff(new, machine.observe(known(old, new)), old) == []
