@@ -9,6 +9,7 @@ verify does not keep others waiting; whatever changes runs here, one after the o
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import selectors
 import signal
@@ -191,16 +192,21 @@ class Supervisor:
 
     def verify(self, probes: bool, progress: Callable[[str, int, int], None]) -> Report:
         """Kernel against plan, probes against oracle, processes against what should run."""
-        return verify(
-            self.kernel,
-            self.spec,
-            self.addressing,
-            self._current(),
-            self.faults,
-            tuple(self.keeper.states()),
-            probes,
-            progress,
-        )
+        turn = os.open(NAMES, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(turn, fcntl.LOCK_EX)  # the probes of two at once want the same port
+            return verify(
+                self.kernel,
+                self.spec,
+                self.addressing,
+                self._current(),
+                self.faults,
+                tuple(self.keeper.states()),
+                probes,
+                progress,
+            )
+        finally:
+            os.close(turn)
 
     def observed(self) -> str:
         """The state of the kernel as text, in the form of a plan."""
