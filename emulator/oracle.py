@@ -8,6 +8,9 @@ Two rules of flannel differ between its iptables and its nftables form: the comp
 the mark, and whether a node's packets to remote pods are masqueraded. Neither changes a
 value here (probes are unmarked; the node's packets already carry the address that
 masquerading would give), so only the reason differs.
+
+(Over 300 lines: what is asked and what is expected of it; a family of plugins more, and each
+gets a room of its own.)
 """
 
 from __future__ import annotations
