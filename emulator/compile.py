@@ -5,16 +5,13 @@ from __future__ import annotations
 import gc
 
 from emulator import underlay
-from emulator.cni import canal, flannel, host, none
-from emulator.cni.context import Room, context
+from emulator.cni.context import context, room
 from emulator.errors import PodwireError, SpecError
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
 from emulator.plan.check import check, told
 from emulator.plan.resources import Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
-
-ROOMS: dict[str, Room] = {"canal": canal, "flannel": flannel, "host": host, "none": none}
 
 
 def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Plan:
@@ -47,17 +44,17 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
         plan.add(underlay.cable(spec, link, link.device in routers), f"underlay: {link.device}")
     plan.add(underlay.routes(spec, addressing), "underlay: routes")
 
-    room = ROOMS.get(spec.network.plugin)
-    if room is None:  # the spec room refuses it first; here it guards the Python API
+    plugin = room(spec.network.plugin)
+    if plugin is None:  # the spec room refuses it first; here it guards the Python API
         raise SpecError(f"{spec.network.place}: no room for plugin {spec.network.plugin!r}")
     about = context(spec, addressing)
     nodes = {node.name: node for node in spec.nodes}
     label = f"{spec.network.plugin} ({spec.network.place.file}:{spec.network.place.line})"
     for node in spec.nodes:
-        plan.add(room.node(about, node), label)
+        plan.add(plugin.node(about, node), label)
     for pod in spec.pods:
         if not pod.host_network:
-            plan.add(room.pod(about, nodes[pod.node], pod), f"{label}: pod {pod.id}")
+            plan.add(plugin.pod(about, nodes[pod.node], pod), f"{label}: pod {pod.id}")
         if any(container.command for container in pod.containers):
             plan.add(_containers(pod), f"{pod.place}")
     return plan

@@ -7,13 +7,15 @@ they fail in the prediction already, which is what a pod network is for.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
 from typing import NamedTuple, Protocol
 
-from emulator.faults import BRIDGES
 from emulator.ipam import Addressing
 from emulator.oracle import Probe
+from emulator.oracle.model import model
 from emulator.spec.resolved import ResolvedSpec
+from emulator.wires import Wires
 
 
 class Seen(Protocol):
@@ -98,8 +100,20 @@ def statements(
         for probe, seen in tried.items()
         if probe.kind == "pod-host" and seen.source != addressing.node[node_of[probe.client]]
     ]
-    bridged = bool(BRIDGES.get(spec.network.plugin)) or not own
+    about = model(spec.network.plugin)(spec, addressing, Wires(spec, ()))
+    bridged = not about.routed or not own
     near = 0 if bridged else 1
+
+    @cache
+    def far(here: str, there: str) -> int:
+        return about.leg(here, there).hops
+
+    def meant_hops(probe: Probe) -> int:
+        here, there = node_of[probe.client], node_of[probe.server]
+        return near if here == there else far(here, there)
+
+    used = {n.name for n in spec.nodes if any(p.node == n.name and p.id in own for p in spec.pods)}
+    apart = sorted({far(a, b) for a in used for b in used if a != b}) or [2]
     hops = [
         f"{probe}: {64 - seen.ttl} hops"
         for probe, seen in tried.items()
@@ -107,7 +121,7 @@ def statements(
         and {probe.client, probe.server} <= own
         and seen.outcome == "delivered"
         and seen.by == meant(probe)
-        and 64 - seen.ttl != (near if node_of[probe.client] == node_of[probe.server] else 2)
+        and 64 - seen.ttl != meant_hops(probe)
     ]
     return [
         _judge(
@@ -125,10 +139,16 @@ def statements(
         _judge(
             "M10",
             f"pods of one node are {'bridged' if bridged else 'one routed hop apart'}, "
-            "of two nodes two routed hops apart",
+            f"of two nodes {_hops(apart)} apart",
             hops,
         ),
     ]
+
+
+def _hops(counts: Sequence[int]) -> str:
+    words = ("no", "one", "two", "three", "four", "five", "six")
+    named = " or ".join(words[n] if n < len(words) else str(n) for n in counts)
+    return f"{named} routed hop{'s'[: counts != [1]]}"
 
 
 def _judge(number: str, text: str, exceptions: Iterable[str]) -> Statement:

@@ -19,12 +19,13 @@ import traceback
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from emulator import faults as fault_names
 from emulator import ipam
 from emulator.compile import compile_spec
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, Problem, SpecError
 from emulator.faults import Fault
+from emulator.faults import cables as cables_of
+from emulator.oracle import breakable
 from emulator.plan import Op, Plan, State, diff
 from emulator.plan.converge import converge
 from emulator.plan.resources import Process, Resource
@@ -240,14 +241,14 @@ class Supervisor:
 
     def fail(self, kind: str, target: str) -> list[str]:
         """Lay one more fault over the cluster. SpecError when nothing has that name."""
-        new = fault_names.fault(self.spec, kind, target)
+        new = breakable.fault(self.spec, kind, target)
         return self._set_faults((*(f for f in self.faults if f != new), new))
 
     def heal(self, kind: str | None, target: str | None) -> list[str]:
         """Take one fault away, or all. SpecError when there is no such fault."""
         if kind is None:
             return self._set_faults(())
-        old = fault_names.fault(self.spec, kind, target or "")
+        old = breakable.fault(self.spec, kind, target or "")
         if old not in self.faults:
             standing = ", ".join(map(str, self.faults)) or "none stands"
             raise SpecError(Problem(f"heal {old}", "no such fault", f"one of: {standing}"))
@@ -322,12 +323,12 @@ def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
 
 def _under(faults: Sequence[Fault], spec: ResolvedSpec, plan: Plan) -> Plan:
     """The plan of a spec with faults laid over it."""
-    return degraded(plan, faults, fault_names.cables(spec)) if faults else plan
+    return degraded(plan, faults, cables_of(spec)) if faults else plan
 
 
 def _exists(spec: ResolvedSpec, fault: Fault) -> bool:
     try:
-        return fault_names.fault(spec, fault.kind, fault.target) == fault
+        return breakable.fault(spec, fault.kind, fault.target) == fault
     except SpecError:
         return False
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
+from emulator.cni.options import PLUGINS
 from emulator.spec.resolved import (
     Host,
     Links,
@@ -48,7 +49,7 @@ def small_spec(
         name="small",
         pod_cidr="10.244.0.0/16",
         node_prefix=24,
-        network=Network(plugin, backend, tuple(sorted(options.items())), HERE),
+        network=Network(plugin, backend, _options(plugin, backend, options), HERE),
         congestion_control=None,
         segments=tuple(Segment(name, f"192.168.{i}.0/24", HERE) for i, name in enumerate(names, 1)),
         routers=tuple(Router(f"core{i}", tuple(s), HERE) for i, s in enumerate(routers, 1)),
@@ -58,3 +59,11 @@ def small_spec(
         pods=tuple(pods),
         place=HERE,
     )
+
+
+def _options(
+    plugin: str, backend: str, given: Mapping[str, bool | int | str]
+) -> tuple[tuple[str, bool | int | str], ...]:
+    """The plugin's own, with the defaults that a spec would have."""
+    words = {"plugin": plugin, **({"backend": backend} if backend else {}), **given}
+    return PLUGINS[plugin].options.model_validate(words).values()

@@ -15,8 +15,9 @@ import pytest
 from callers import ROOT
 
 from emulator import Cluster
-from emulator import faults as fault_names
 from emulator.errors import KernelRefused, PodwireError, SpecError, Unsupported
+from emulator.faults import cables as cables_of
+from emulator.oracle.breakable import interfaces
 from emulator.plan import Op
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
@@ -61,11 +62,11 @@ def holds(cluster: Cluster, number: str) -> bool:
 
 def every_fault(spec: ResolvedSpec) -> list[Fail]:
     """What can fail, but for its like: one node of each segment and one of its pods."""
-    ends = fault_names.interfaces(spec)
+    ends = interfaces(spec)
     some = {node.segment: node.name for node in reversed(spec.nodes)}.values()
     pods = [next(p.id for p in spec.pods if p.node == name) for name in some]
     names = [*some, pods[0], *(r.name for r in spec.routers), *(h.name for h in spec.hosts)]
-    cables = fault_names.cables(spec)
+    cables = cables_of(spec)
     return [
         *(("node", name) for name in some),
         *(("link", f"{name}:{end}") for name in names for end in cables[name]),

@@ -6,7 +6,8 @@ import pytest
 from small_specs import small_spec
 
 from emulator.errors import SpecError
-from emulator.faults import Fault, fault
+from emulator.faults import Fault
+from emulator.oracle.breakable import fault
 
 SPEC = small_spec("flannel", "vxlan", host_pods=("n1",), vni=7)
 

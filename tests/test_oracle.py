@@ -14,10 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_specs import small_spec
 
-from emulator.faults import Fault, cables, fault, interfaces
+from emulator.faults import Fault, cables
 from emulator.ipam import allocate
 from emulator.matrix import table
 from emulator.oracle import Matrix, predict, probes
+from emulator.oracle.breakable import fault, interfaces
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import statements
 
@@ -228,8 +229,9 @@ def test_segments_without_a_router_are_lost() -> None:
 
 
 def test_a_plugin_that_it_does_not_know() -> None:
-    spec = small_spec("weave")
-    with pytest.raises(ValueError, match="weave"):
+    spec = small_spec("none")
+    spec = spec._replace(network=spec.network._replace(plugin="cable-guy"))
+    with pytest.raises(ValueError, match="cable-guy"):
         predict(spec, allocate(spec))
 
 

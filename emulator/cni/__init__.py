@@ -1,0 +1,1 @@
+"""Network plugins: one room each, a module of the plugin's name."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import NamedTuple, Protocol
+from importlib import import_module
+from typing import NamedTuple, Protocol, cast
 
 from emulator.datapath.naming import mac
 from emulator.ipam import Addressing
@@ -35,3 +36,14 @@ class Room(Protocol):
     def pod(self, context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
         """The state of one pod and of its end on the node."""
         ...
+
+
+def room(plugin: str) -> Room | None:
+    """The room of a plugin: the module ``emulator.cni.<plugin>``; None where there is none."""
+    name = f"{__package__}.{plugin.replace('-', '_')}"
+    try:
+        return cast(Room, import_module(name))
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        return None

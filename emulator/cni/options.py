@@ -1,13 +1,14 @@
 """The network plugins that a spec can name, with their backends and typed options.
 
 One model per plugin; its fields are what may stand under ``network:``. A new plugin is
-a model, a line in ``PLUGINS`` and a part of ``AnyNetwork``.
+a model and a row in ``PLUGINS``, and rooms of its name in ``emulator.cni`` and
+``emulator.oracle``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Final, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, NamedTuple, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,11 +72,6 @@ class CanalOptions(_FlannelBackends):
     plugin: Literal["canal"]
 
 
-AnyNetwork = Annotated[
-    NoneOptions | HostOptions | FlannelOptions | CanalOptions, Field(discriminator="plugin")
-]
-
-
 class Plugin(NamedTuple):
     """A row of the table of plugins.
 
@@ -109,3 +105,11 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
 }
 """All plugins of this version by name."""
+
+if TYPE_CHECKING:
+    AnyNetwork = NetworkOptions
+else:
+    AnyNetwork = Annotated[
+        Union[tuple(row.options for row in PLUGINS.values())],  # noqa: UP007
+        Field(discriminator="plugin"),
+    ]

@@ -16,12 +16,13 @@ from pathlib import Path
 
 from small_specs import small_spec
 
-from emulator.faults import Fault, fault
+from emulator.faults import Fault
 from emulator.ipam import Addressing, allocate
 from emulator.matrix import compare, grid
 from emulator.measure.probe import observe
 from emulator.measure.whereabouts import Whereabouts, whereabouts
 from emulator.oracle import Probe, predict
+from emulator.oracle.breakable import fault
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import statements
 

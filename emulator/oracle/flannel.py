@@ -1,0 +1,75 @@
+"""flannel: pods on bridges, and a backend between the nodes.
+
+Two rules differ between its iptables and its nftables form: the comparison of the mark, and
+whether a node's packets to remote pods are masqueraded. Neither changes a value here (probes
+are unmarked; the node's packets already carry the address that masquerading would give), so
+only the reason differs.
+"""
+
+from __future__ import annotations
+
+from emulator.ipam import Addressing
+from emulator.oracle import model
+from emulator.oracle.model import Leg
+from emulator.spec.resolved import Network, ResolvedSpec
+from emulator.wires import Wires
+
+VXLAN_BYTES = 50
+
+
+class Backend(model.Model):
+    """The way between the nodes, for whatever stands on them."""
+
+    def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
+        super().__init__(spec, at, wires)
+        network = spec.network
+        self._backend = network.backend
+        self._direct = bool(network.option("directRouting"))
+        self._tunnel = f"flannel.{network.option('vni')}"
+        self._rules = "nftables" if network.option("enableNFTables") else "iptables"
+        self.masquerade = self.masquerade_to_nodes = bool(network.option("ipMasq"))
+        if self._backend == "vxlan":
+            self.pod_mtu -= VXLAN_BYTES
+
+    @classmethod
+    def devices(cls, network: Network) -> tuple[str, ...]:
+        """The bridge, if any, and the tunnel."""
+        tunnel = (f"flannel.{network.option('vni')}",) if network.backend == "vxlan" else ()
+        return super().devices(network) + tunnel
+
+    def leg(self, near: str, far: str) -> Leg:
+        """By the backend."""
+        _, broken = self.wires.between(near, far)
+        node = self.at.node[near]
+        same_segment = self.same_segment(near, far)
+        if self._backend == "alloc":
+            words = (
+                f"flannel's alloc leaves the way from {near} to the pods of {far} to the underlay"
+            )
+            return Leg(node, words, broken or f"{words}, which has no route to them")
+        if self._backend == "host-gw":
+            words = f"{far} is the gateway to its pods on the shared segment: two routed hops"
+            if not same_segment:
+                broken = f"host-gw has no route from {near} to {far}, which is behind a router"
+            return Leg(node, words, broken)
+        if self._direct and same_segment:
+            words = f"directRouting: {far} is on the same segment, so no tunnel: two routed hops"
+            return Leg(node, words, broken)
+        tunnel, down = self._tunnel, self.wires.down
+        broken = down(near, tunnel) or down(far, tunnel) or broken
+        words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
+        return Leg(self.at.node_subnet[near].partition("/")[0], words, broken)
+
+    def also_outside(self, near: str) -> str:
+        """Rule 6 of the iptables form."""
+        if not self.masquerade:
+            return ""
+        if self._rules == "iptables":
+            return ", and masquerading gives the same"
+        return ", and the nftables rules leave it alone"
+
+
+class Model(Backend):
+    """flannel's own pods."""
+
+    bridge = "cni0"

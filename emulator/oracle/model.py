@@ -1,0 +1,91 @@
+"""How the pods of one plugin stand on their nodes and travel between them.
+
+Each plugin has a room of its own here, a class ``Model``: what is common to most is in the
+base. A model reasons from the resolved spec, the addresses and the wires; it never sees a
+route, a rule or a device of the compiler.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import ClassVar, NamedTuple
+
+from emulator.ipam import Addressing
+from emulator.spec.resolved import Network, ResolvedSpec
+from emulator.wires import Wires
+
+
+class Leg(NamedTuple):
+    """The way of packets from the pods of one node to those of another, both directions.
+
+    ``source`` is what the first node itself takes as its own address on that way; ``broken``
+    says why nothing passes, or is empty. ``hops``: how often a packet from pod to pod is routed
+    (its TTL falls by as much); from the node itself it is one less. ``mtu`` in bytes; zero where
+    the way takes whatever the pods can send.
+    """
+
+    source: str
+    words: str
+    broken: str
+    hops: int = 2
+    mtu: int = 0
+
+
+class Model:
+    """The base: what a plugin does unless its room says otherwise.
+
+    ``bridge``: the bridge of a node that its pods are ports of; empty where they are routed.
+    ``masquerade``: whether what leaves for the outside takes the node's address;
+    ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
+    ``pod_mtu``: of the pods' interfaces, in bytes.
+    """
+
+    bridge: ClassVar[str] = ""
+
+    def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
+        self.spec, self.at, self.wires = spec, at, wires
+        self.pod_mtu = spec.links.mtu
+        self.masquerade = False
+        self.masquerade_to_nodes = False
+
+    @classmethod
+    def devices(cls, network: Network) -> tuple[str, ...]:
+        """The interfaces that the plugin adds to every node, pods' ends excepted."""
+        return (cls.bridge,) if cls.bridge else ()
+
+    @property
+    def routed(self) -> bool:
+        """Whether pods of one node reach each other by routing."""
+        return not self.bridge
+
+    def here(self, node: str) -> str:
+        """The address of a node as its own pods see it, and as it speaks to them."""
+        return (self.at.gateway if self.bridge else self.at.node)[node]
+
+    def cut_off(self, node: str) -> str:
+        """Why the pods of a node reach nothing at all, not even it; empty when they do."""
+        return self.wires.down(node, self.bridge)
+
+    def leg(self, near: str, far: str) -> Leg:
+        """How pods of ``near`` reach pods of ``far``, another node."""
+        raise NotImplementedError
+
+    def also_outside(self, near: str) -> str:
+        """What is to be added to the words about a node's packets to pods of other nodes."""
+        return ""
+
+    def same_segment(self, near: str, far: str) -> bool:
+        """Whether two nodes share a layer-2 segment of the underlay."""
+        return self.wires.segment[near] == self.wires.segment[far]
+
+
+def model(plugin: str) -> type[Model]:
+    """The model of a plugin: ``emulator.oracle.<plugin>.Model``. ValueError where there is none."""
+    name = f"{__package__}.{plugin.replace('-', '_')}"
+    try:
+        found: type[Model] = import_module(name).Model
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ValueError(f"no predictions for plugin {plugin}") from None
+    return found
