@@ -48,18 +48,20 @@ def run(
     resume: bool = False,
     name: str | None = None,
     clock: Callable[[], float] = time.monotonic,
+    ask: Callable[[], None] = lambda: None,
 ) -> Outcome:
     """Run an experiment and store it under ``results/<experiment>/<run>``.
 
     The caller holds the lock (``harness.lock``) so that nothing else measures meanwhile.
-    Ctrl-C ends it with status ``interrupted``.  An error (PodwireError of a lab, an instrument,
-    a gate, a full disk) is raised after the partial result has been stored as ``failed``.
+    Ctrl-C ends it with status ``interrupted``; ``ask`` is called between cells and raises
+    KeyboardInterrupt for a signal that went unheard.  An error (PodwireError of a lab, an
+    instrument, a gate, a full disk) is raised after the partial result has been stored as ``failed``.
     """
     if resume:
         store = _reopen(experiment, settings, results, fingerprint)
     else:
         store = _create(experiment, settings, results, fingerprint, name, stream)
-    return _Session(experiment, settings, store, analyse, stream, clock).go()
+    return _Session(experiment, settings, store, analyse, stream, clock, ask).go()
 
 
 def _create(
@@ -128,10 +130,10 @@ class _Session(Generic[LabT]):
 
     def __init__(
         self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
-        stream: TextIO, clock: Callable[[], float],
+        stream: TextIO, clock: Callable[[], float], ask: Callable[[], None],
     ) -> None:  # fmt: skip
         self._experiment, self._settings, self._store = experiment, settings, store
-        self._analyse, self._clock = analyse, clock
+        self._analyse, self._clock, self._ask = analyse, clock, ask
         self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
         # the machine is cold again when a run is resumed: its warm-up comes again, too
         self._whole = {one["block"] for one in self._blocks if one["complete"] and one["block"]}
@@ -235,6 +237,7 @@ class _Session(Generic[LabT]):
             self._progress.cell(title, condition.name)
             self._measure(record, condition)
             self._progress.done()
+            self._ask()
         record.update(wall_s=self._clock() - began, complete=True)
         self._whole.add(block)
         self._account()

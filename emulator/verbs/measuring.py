@@ -8,7 +8,6 @@ lab: figures are drawn anywhere.
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -20,6 +19,7 @@ import emulator
 from emulator.errors import PodwireError, Problem, SpecError
 from emulator.harness import fingerprint as fingerprints
 from emulator.harness import store
+from emulator.harness.interrupt import Interrupt
 from emulator.harness.lock import measuring
 from emulator.harness.settings import Settings, parse_precision
 from emulator.report import figure, table
@@ -42,14 +42,15 @@ def run_(arguments: argparse.Namespace) -> int:
     analyse = getattr(plots, "analyse", summaries.summarise)
     from emulator.harness.run import run
 
-    signal.signal(signal.SIGTERM, _interrupt)
-    with measuring(LOCK, f"podwire run {name}", _say):
+    interrupt = Interrupt()
+    with interrupt.listening(), measuring(LOCK, f"podwire run {name}", _say):
         fingerprint = _fingerprint(module)
         resumed = _stored_settings(arguments, name) if arguments.resume else None
         settings = resumed or _wished(module.settings(arguments.quick), arguments)
         outcome = run(
             module.experiment(settings), settings, Path(arguments.results),
             fingerprint=fingerprint, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
+            ask=interrupt.check,
         )  # fmt: skip
     stored = store.read(outcome.folder)
     figures = plots.draw(stored, outcome.summary, outcome.folder / "figures")
@@ -100,11 +101,6 @@ def _list(experiments: Mapping[str, str], output: str) -> int:
             print(f"{name:<{width}}  {question}")
         print("\nrun one: podwire run NAME [--quick]")
     return 0
-
-
-def _interrupt(number: int, _frame: object) -> None:
-    """A run that is told to end is stored like one that Ctrl-C ends."""
-    raise KeyboardInterrupt(signal.Signals(number).name)
 
 
 def _say(text: str) -> None:

@@ -101,6 +101,19 @@ def test_ctrl_c_leaves_a_partial_result_and_resume_ends_it_like_a_run_in_one_go(
     assert manifest["measuring_share"] < 27 * 3.0 / (30 * 3.5)
 
 
+def test_a_signal_that_nobody_heard_ends_the_run_between_two_cells(
+    tmp_path: Path, make_experiment: Make, clock: Any
+) -> None:
+    calls = iter(range(100))
+
+    def ask() -> None:
+        if next(calls) == 4:
+            raise KeyboardInterrupt("Ctrl-C")
+
+    outcome = go(make_experiment(), Settings(9, warm_up=False), tmp_path, clock, ask=ask)
+    assert (outcome.status, outcome.why) == ("interrupted", "Ctrl-C after 1 complete block")
+
+
 def test_a_failure_is_stored_before_it_is_raised(
     tmp_path: Path, make_experiment: Make, clock: Any
 ) -> None:
