@@ -55,7 +55,7 @@ def run(
     The caller holds the lock (``harness.lock``) so that nothing else measures meanwhile.
     Ctrl-C ends it with status ``interrupted``; ``ask`` is called between cells and raises
     KeyboardInterrupt for a signal that went unheard.  An error (PodwireError of a lab, an
-    instrument, a gate, a full disk) is raised after the partial result has been stored as ``failed``.
+    instrument, a gate, a full disk) is raised after the partial result was stored as ``failed``.
     """
     if resume:
         store = _reopen(experiment, settings, results, fingerprint)
