@@ -152,13 +152,16 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--dry-run", action="store_true", help="say what would be done, do nothing")
     output(p)
 
-    p = verb("fail", "break something: a link, an interface or a node", "podwire fail link n1")
-    p.add_argument("kind", choices=("link", "interface", "node"))
-    p.add_argument("target", help="a name (n1), or NAME:INTERFACE for an interface")
+    kinds = ("link", "interface", "node", "daemon")
+    p = verb(
+        "fail", "break something: a link, an interface, a node or a daemon", "podwire fail link n1"
+    )
+    p.add_argument("kind", choices=kinds)
+    p.add_argument("target", help="a name (n1), NAME:INTERFACE or NAME:DAEMON (n1:bird)")
     lab(p)
 
     p = verb("heal", "mend one fault, or all of them", "podwire heal link n1")
-    p.add_argument("kind", nargs="?", choices=("link", "interface", "node"))
+    p.add_argument("kind", nargs="?", choices=kinds)
     p.add_argument("target", nargs="?")
     lab(p)
 
@@ -170,6 +173,13 @@ def parser() -> argparse.ArgumentParser:
     lab(p)
     output(p)
     p.add_argument("--no-probes", action="store_true", help="only compare kernel state")
+    p.add_argument(
+        "--wait",
+        type=float,
+        default=10.0,
+        metavar="S",
+        help="how long daemons may take to converge (default: 10 seconds)",
+    )
     p.add_argument("--matrix", action="store_true", help="show the matrix even when all is well")
 
     p = verb("down", "end a lab; nothing of it remains", "podwire down")

@@ -28,6 +28,7 @@ from emulator.measure import capture, ping, tool
 from emulator.measure.ping import Pings
 from emulator.place import Completed
 from emulator.plan import Plan
+from emulator.settle import daemons
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import control, inside, lab, process, runtime, stack
@@ -240,7 +241,7 @@ class Cluster(Home):
             raise PodwireError(
                 Problem(f"cluster {self.name}", "up already", "one that is down", "call down()")
             )
-        self.warnings = require(self.spec)
+        self.warnings = require(self.spec, daemons(self.plan))
         supervisor = Supervisor(self.spec, self.plan)
         self._world, facts = lab.start(self.name, supervisor.run, keep=keep, progress=progress)
         self.timings = facts["timings"]
@@ -334,9 +335,14 @@ class Cluster(Home):
 
     # --- what can be done with it ---------------------------------------------------
 
-    def verify(self, *, probes: bool = True, progress: Progress | None = None) -> Report:
-        """Compare kernel with plan and probes with oracle."""
-        report: Report = control.ask(self.world, "verify", probes, progress=progress)
+    def verify(
+        self, *, probes: bool = True, wait_s: float = 10.0, progress: Progress | None = None
+    ) -> Report:
+        """Compare kernel with plan and probes with oracle.
+
+        ``wait_s``: how long daemons may take until the kernel holds what they should write.
+        """
+        report: Report = control.ask(self.world, "verify", probes, wait_s, progress=progress)
         return report
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
@@ -346,7 +352,7 @@ class Cluster(Home):
         is brought back to what it was: PodwireError says so.
         """
         compiled = compile_spec(spec)
-        self.warnings = require(spec)
+        self.warnings = require(spec, daemons(compiled))
         done: list[str] = control.ask(self.world, "apply", spec)
         self._become(spec)
         self.__dict__["plan"] = compiled
@@ -358,7 +364,10 @@ class Cluster(Home):
         return steps
 
     def fail(self, kind: str, target: str) -> list[str]:
-        """Break ``link n1``, ``interface n1:flannel.1`` or ``node n1``; what was done."""
+        """Break ``link n1``, ``interface n1:flannel.1``, ``node n1`` or ``daemon n1:bird``.
+
+        Returns what was done. What daemons make of it takes its time: ``verify`` waits for it.
+        """
         done: list[str] = control.ask(self.world, "fail", kind, target)
         return done
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 
 from emulator import underlay
-from emulator.cni.context import context, room
+from emulator.cni.context import Context, Room, context, room
+from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
+from emulator.faults import Fault, cables
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
 from emulator.plan.check import check, told
@@ -35,6 +38,17 @@ def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Pl
             gc.enable()
 
 
+def faulted(
+    plan: Plan, spec: ResolvedSpec, addressing: Addressing, faults: Sequence[Fault]
+) -> Plan:
+    """The plan of a spec with faults laid over it, and with what its daemons make of them."""
+    if not faults:
+        return plan
+    result = degraded(plan, faults, cables(spec))
+    _learnt(result, context(spec, addressing, faults))
+    return result
+
+
 def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
     plan = Plan()
     plan.add(underlay.switches(spec), "underlay")
@@ -44,12 +58,9 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
         plan.add(underlay.cable(spec, link, link.device in routers), f"underlay: {link.device}")
     plan.add(underlay.routes(spec, addressing), "underlay: routes")
 
-    plugin = room(spec.network.plugin)
-    if plugin is None:  # the spec room refuses it first; here it guards the Python API
-        raise SpecError(f"{spec.network.place}: no room for plugin {spec.network.plugin!r}")
+    plugin, label = _plugin(spec)
     about = context(spec, addressing)
     nodes = {node.name: node for node in spec.nodes}
-    label = f"{spec.network.plugin} ({spec.network.place.file}:{spec.network.place.line})"
     for node in spec.nodes:
         plan.add(plugin.node(about, node), label)
     for pod in spec.pods:
@@ -57,7 +68,28 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
             plan.add(plugin.pod(about, nodes[pod.node], pod), f"{label}: pod {pod.id}")
         if any(container.command for container in pod.containers):
             plan.add(_containers(pod), f"{pod.place}")
+    _learnt(plan, about)
     return plan
+
+
+def _plugin(spec: ResolvedSpec) -> tuple[Room, str]:
+    """The room of the spec's plugin, and what it is called where something is wrong."""
+    network = spec.network
+    plugin = room(network.plugin)
+    if plugin is None:  # the spec room refuses it first; here it guards the Python API
+        raise SpecError(f"{network.place}: no room for plugin {network.plugin!r}")
+    return plugin, f"{network.plugin} ({network.place.file}:{network.place.line})"
+
+
+def _learnt(plan: Plan, about: Context) -> None:
+    """Add what daemons write: expected, never written by us."""
+    plugin, label = _plugin(about.spec)
+    learnt = getattr(plugin, "learnt", None)
+    if learnt is None:
+        return
+    for node in about.spec.nodes:
+        for writer, resource in learnt(about, node):
+            plan.add([resource], f"{label}: {writer}", "expected", writer)
 
 
 def _containers(pod: Pod) -> list[Resource]:

@@ -4,7 +4,8 @@ Applying it makes the fault, applying the whole plan again heals it; nothing els
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
 loses carrier and stays administratively up. What the kernel forgets by itself when an
 interface goes down (its routes, its neighbours) is left out of the plan, or verify
-would miss it.
+would miss it. A daemon that has failed is not in the plan. What daemons write is left out as well:
+they see the fault themselves, and their rooms say what they make of it (``compile.faulted``).
 """
 
 from __future__ import annotations
@@ -24,16 +25,19 @@ def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[
     """
     far = _far_ends(plan)
     down: set[Key] = set()
+    dead: set[Key] = set()
     for fault in faults:
         name, _, interface = fault.target.partition(":")
-        if fault.kind == "interface":
+        if fault.kind == "daemon":
+            dead.add((name, "process", interface))
+        elif fault.kind == "interface":
             down.add((name, "interface", interface))
         else:
             own = [interface] if interface else cables[name]
             down |= {(ns, "interface", end) for ns, end in (far[name, one] for one in own)}
             if fault.kind == "node":  # its pods hang by its own ends of their cables
                 down |= {(ns, "interface", end) for ns, end in far if ns == name and end not in own}
-    return _without(plan, down)
+    return _without(plan, down, dead)
 
 
 def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
@@ -46,14 +50,16 @@ def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
     return ends
 
 
-def _without(plan: Plan, down: set[Key]) -> Plan:
+def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
     gone = {(key[0], key[2]) for key in down}
     result = Plan()
     for entry in plan:
         r = entry.resource
+        if entry.owner == "expected" or r.key in dead:
+            continue
         if r.key in down and type(r) is Interface:
             r = r._replace(up=False)
         elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
             continue
-        result.add([r], entry.source, entry.owner)
+        result.keep(entry._replace(resource=r))
     return result

@@ -9,6 +9,7 @@ import resource
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,10 +78,15 @@ def neighbours(spec: ResolvedSpec) -> int:
     return 2 * own + sum(count * (count - 1) for count in per_segment.values())
 
 
-def require(spec: ResolvedSpec) -> list[Problem]:
+def installed(tool: str) -> str:
+    """Where a program is, for one who is root in a lab; empty where it is not."""
+    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin") or ""
+
+
+def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     """Refuse what cannot come up here; return what will come up but may disappoint.
 
-    Unsupported with the remedy.
+    ``programs``: daemons that the lab runs. Unsupported with the remedy.
     """
     nft.load()
     missing = [
@@ -88,6 +94,12 @@ def require(spec: ResolvedSpec) -> list[Problem]:
         for f in (_open_files(spec), _namespace_limit(spec))
         if not f.good
     ]
+    missing += [
+        Problem(name, "not installed", f"what {spec.network.plugin} runs on every node",
+                f"sudo apt-get install {PACKAGES[name]}" if name in PACKAGES else "install it")
+        for name in sorted(set(programs))
+        if not installed(name)
+    ]  # fmt: skip
     if missing:
         raise Unsupported(*missing)
     table = _neighbour_table(spec)
@@ -145,7 +157,7 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
     )
     out += [_limit("ipv4"), _limit("ipv6")]
     for tool, use in _TOOLS.items():
-        path = shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin")
+        path = installed(tool)
         package = PACKAGES.get(tool, tool)
         out.append(
             Finding(

@@ -1,9 +1,10 @@
 """Faults: what a user can break in a running cluster.
 
-Three kinds. A *link* is a cable of the topology: when it fails, the interfaces at its
+Four kinds. A *link* is a cable of the topology: when it fails, the interfaces at its
 ends lose carrier and stay administratively up. An *interface* is a kernel object that is
 set administratively down. A *node* that fails loses all its cables at once, its uplink
-and those of its pods, as if the machine were gone.
+and those of its pods, as if the machine were gone. A *daemon* that fails is killed and stays
+dead; what it has written stays in the kernel.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ class Fault(NamedTuple):
 
     ``target`` is the name of a node for kind ``node``; ``name:interface`` for
     ``interface``; for ``link`` the name of what hangs on the switch or bridge by one
-    cable (a node, a pod, an outside host), or ``router:interface`` where there are several.
+    cable (a node, a pod, an outside host), or ``router:interface`` where there are several;
+    ``name:daemon`` for ``daemon``.
     """
 
-    kind: Literal["link", "interface", "node"]
+    kind: Literal["link", "interface", "node", "daemon"]
     target: str
 
     def __str__(self) -> str:

@@ -20,15 +20,14 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from emulator import ipam
-from emulator.compile import compile_spec
-from emulator.degrade import degraded
+from emulator.compile import compile_spec, faulted
 from emulator.errors import PodwireError, Problem, SpecError
 from emulator.faults import Fault
-from emulator.faults import cables as cables_of
 from emulator.oracle import breakable
 from emulator.plan import Op, Plan, State, diff
 from emulator.plan.converge import converge
-from emulator.plan.resources import Process, Resource
+from emulator.plan.resources import File, Process, Resource
+from emulator.settle import await_daemons
 from emulator.spec.resolved import ResolvedSpec
 from emulator.stations import cables, stations
 from emulator.substrate import control, keeper
@@ -76,12 +75,15 @@ class Supervisor:
         for entry in self.plan:
             if type(entry.resource) is Process:
                 self.keeper.start(entry.resource)
+        started = time.perf_counter()
+        await_daemons(self.kernel, self.plan, self._states_now)
         done = time.perf_counter()
         self.timings = {
             "world_s": entered - start.began,
             "apply_s": applied - entered,
             "mininet_s": viewed - applied,
-            "processes_s": done - viewed,
+            "processes_s": started - viewed,
+            "daemons_s": done - started,
             "ready_s": done - start.began,
         }
         start.ready({"timings": self.timings})
@@ -109,6 +111,11 @@ class Supervisor:
                     else:
                         self._answer(listener)
 
+    def _states_now(self) -> Sequence[keeper.State]:
+        self._reap()
+        self.keeper.restart_due()
+        return self.keeper.states()
+
     def _reap(self) -> None:
         while True:
             try:
@@ -132,7 +139,7 @@ class Supervisor:
     def _attend(self, link: socket.socket) -> None:
         readers: dict[str, Callable[..., Any]] = {
             "facts": self.facts,
-            "verify": lambda probes: self.verify(probes, _teller(link)),
+            "verify": lambda probes, wait_s: self.verify(probes, wait_s, _teller(link)),
             "plan": lambda: self._current().text(),
             "observed": self.observed,
             "preview": self.preview,
@@ -191,7 +198,9 @@ class Supervisor:
             self.began,
         )
 
-    def verify(self, probes: bool, progress: Callable[[str, int, int], None]) -> Report:
+    def verify(
+        self, probes: bool, wait_s: float, progress: Callable[[str, int, int], None]
+    ) -> Report:
         """Kernel against plan, probes against oracle, processes against what should run."""
         turn = os.open(NAMES, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -204,6 +213,7 @@ class Supervisor:
                 self.faults,
                 tuple(self.keeper.states()),
                 probes,
+                wait_s,
                 progress,
             )
         finally:
@@ -218,7 +228,9 @@ class Supervisor:
 
     def preview(self, spec: ResolvedSpec) -> list[str]:
         """The operations that ``apply`` would begin with."""
-        plan = _under([f for f in self.faults if _exists(spec, f)], spec, compile_spec(spec))
+        faults = [f for f in self.faults if _exists(spec, f)]
+        addressing = ipam.allocate(spec)
+        plan = faulted(compile_spec(spec, addressing), spec, addressing, faults)
         machine = _Machine(self.kernel, self.keeper)
         known = [entry.resource for entry in (*self._current(), *plan)]
         return [str(op) for op in diff(plan, machine.observe(known), self._current())]
@@ -229,12 +241,13 @@ class Supervisor:
         Faults stand as long as there is something of their name. PodwireError when the
         kernel refuses; the lab is then brought back to what it was.
         """
-        plan = compile_spec(spec)
+        addressing = ipam.allocate(spec)
+        plan = compile_spec(spec, addressing)
         faults = tuple(fault for fault in self.faults if _exists(spec, fault))
-        ops = self._change(_under(faults, spec, plan))
+        ops = self._change(faulted(plan, spec, addressing, faults))
         ops += [f"- fault: {fault}: gone" for fault in self.faults if fault not in faults]
         self.spec, self.plan, self.faults = spec, plan, faults
-        self.addressing = ipam.allocate(spec)
+        self.addressing = addressing
         self.mininet.stop()
         self.mininet = view(stations(spec), cables(spec, plan))
         return ops
@@ -255,12 +268,12 @@ class Supervisor:
         return self._set_faults(tuple(f for f in self.faults if f != old))
 
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
-        ops = self._change(_under(faults, self.spec, self.plan))
+        ops = self._change(faulted(self.plan, self.spec, self.addressing, faults))
         self.faults = faults
         return ops
 
     def _current(self) -> Plan:
-        return _under(self.faults, self.spec, self.plan)
+        return faulted(self.plan, self.spec, self.addressing, self.faults)
 
     def _change(self, desired: Plan) -> list[str]:
         """Converge, or go back to what was. PodwireError says which of both it came to."""
@@ -308,6 +321,9 @@ class _Machine:
             r for op in ops if type(r := op.resource) is Process and op.action == "delete"
         )
         self._kernel.apply(ops)
+        self._keeper.tell(
+            (r.ns, r.path) for op in ops if type(r := op.resource) is File and op.action == "change"
+        )
         for op in ops:
             if type(op.resource) is Process and op.action == "create":
                 self._keeper.start(op.resource)
@@ -319,11 +335,6 @@ def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
             control.send(link, ("progress", (what, done, total)))
 
     return tell
-
-
-def _under(faults: Sequence[Fault], spec: ResolvedSpec, plan: Plan) -> Plan:
-    """The plan of a spec with faults laid over it."""
-    return degraded(plan, faults, cables_of(spec)) if faults else plan
 
 
 def _exists(spec: ResolvedSpec, fault: Fault) -> bool:

@@ -15,6 +15,7 @@ from emulator.measure.whereabouts import whereabouts
 from emulator.oracle import predict
 from emulator.plan import Plan, deviations, natural
 from emulator.plan.resources import Process
+from emulator.settle import settled
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import Statement, statements
 from emulator.substrate.keeper import State
@@ -54,17 +55,26 @@ def verify(
     faults: Sequence[Fault],
     states: Sequence[State],
     probes: bool,
+    wait_s: float,
     progress: Callable[[str, int, int], None],
 ) -> Report:
-    """Compare everything. To be called by a process in the lab that may change namespaces."""
+    """Compare everything. To be called by a process in the lab that may change namespaces.
+
+    ``wait_s``: how long daemons may take until the kernel holds what they should write.
+    """
     began = time.perf_counter()
-    observed = kernel.observe([entry.resource for entry in plan])
+    known = [entry.resource for entry in plan]
     kept = {e.resource.key for e in plan if type(e.resource) is Process}
-    found = [
-        str(finding)
-        for finding in deviations(plan, observed)
-        if finding.expected is None or finding.expected.key not in kept
-    ]
+    daemons = any(type(r) is Process and r.role == "daemon" for r in known)
+
+    def look() -> list[str]:
+        return [
+            str(finding)
+            for finding in deviations(plan, kernel.observe(known))
+            if finding.expected is None or finding.expected.key not in kept
+        ]
+
+    found = settled(look, wait_s if daemons else 0.0)
     looked = time.perf_counter()
     differences: tuple[str, ...] = ()
     sentences: tuple[Statement, ...] = ()

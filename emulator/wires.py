@@ -69,6 +69,11 @@ class Wires:
                 return f"the cable at {target} has no carrier"
         return self.down(name, interface)
 
+    def dead(self, name: str, daemon: str) -> str:
+        """Why a daemon of a node or router does not run; empty when it does."""
+        target = f"{name}:{daemon}"
+        return f"{target} is dead" if Fault("daemon", target) in self._faults else ""
+
     def down(self, name: str, interface: str) -> str:
         target = f"{name}:{interface}"
         return f"{target} is down" if Fault("interface", target) in self._faults else ""

@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import import_module
 from typing import NamedTuple, Protocol, cast
 
 from emulator.datapath.naming import mac
+from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.plan.resources import Resource
 from emulator.spec.resolved import Node, Pod, ResolvedSpec
+from emulator.wires import Wires
 
 
 class Context(NamedTuple):
-    """The cluster as a plugin sees it. ``vtep_mac(node, device)`` is drawn once per node."""
+    """The cluster as a plugin sees it. ``vtep_mac(node, device)`` is drawn once per node.
+
+    ``wires``: what still carries, for what daemons write (``learnt``); state that we write does
+    not depend on it.
+    """
 
     spec: ResolvedSpec
     addressing: Addressing
     vtep_mac: Callable[[str, str], str]
+    wires: Wires
 
 
-def context(spec: ResolvedSpec, addressing: Addressing) -> Context:
+def context(spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()) -> Context:
     """A context whose MAC addresses are computed once and not once per pair of nodes."""
-    return Context(spec, addressing, cache(lambda node, dev: mac(node, dev)))
+    drawn = cache(lambda node, dev: mac(node, dev))
+    return Context(spec, addressing, drawn, Wires(spec, faults))
+
+
+Learnt = Iterator[tuple[str, Resource]]
+"""What daemons write: each resource with the name of its process."""
 
 
 class Room(Protocol):
-    """A plugin: two pure functions."""
+    """A plugin: two pure functions.
+
+    A room whose daemons or helpers write state of their own has a third one,
+    ``learnt(context, node) -> Learnt``: what the kernel holds of theirs once they have converged
+    on whatever ``context.wires`` still carries.
+    """
 
     def node(self, context: Context, node: Node) -> Iterator[Resource]:
         """The state of one node."""

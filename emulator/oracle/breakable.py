@@ -1,4 +1,4 @@
-"""What can be broken in a cluster, by name: cables, interfaces, nodes."""
+"""What can be broken in a cluster, by name: cables, interfaces, nodes, daemons."""
 
 from __future__ import annotations
 
@@ -10,12 +10,20 @@ from emulator.faults import Fault, cables
 from emulator.oracle.model import model
 from emulator.spec.resolved import ResolvedSpec
 
+KINDS = ("link", "interface", "node", "daemon")
+
 
 def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The interfaces that a fault can name: ends of cables and what the plugin adds to a node."""
     extra = model(spec.network.plugin).devices(spec.network)
     nodes = {n.name for n in spec.nodes}
     return {name: own + extra if name in nodes else own for name, own in cables(spec).items()}
+
+
+def daemons(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
+    """The daemons that a fault can name, by node."""
+    of_plugin = model(spec.network.plugin).daemons(spec.network)
+    return {node.name: of_plugin for node in spec.nodes if of_plugin}
 
 
 def fault(spec: ResolvedSpec, kind: str, target: str) -> Fault:
@@ -28,12 +36,14 @@ def fault(spec: ResolvedSpec, kind: str, target: str) -> Fault:
         if target not in nodes:
             raise _unknown("fault node", target, "the name of a node", nodes)
         return Fault("node", target)
+    if kind == "daemon":
+        return _daemon(spec, target)
     if kind == "link":
         known = cables(spec)
     elif kind == "interface":
         known = interfaces(spec)
     else:
-        raise _unknown("fault", kind, "link, interface or node", ("link", "interface", "node"))
+        raise _unknown("fault", kind, "link, interface, node or daemon", KINDS)
     name, _, end = target.partition(":")
     if name not in known:
         raise _unknown(f"fault {kind}", name, "a node, pod, router or outside host", known)
@@ -54,6 +64,16 @@ def fault(spec: ResolvedSpec, kind: str, target: str) -> Fault:
         choices = [name] if kind == "link" and len(targets) == 1 else targets
         raise _unknown(f"fault {kind}", target, " or ".join(choices), choices if end else ())
     return Fault("link" if kind == "link" else "interface", target)
+
+
+def _daemon(spec: ResolvedSpec, target: str) -> Fault:
+    known = [f"{name}:{one}" for name, all_of in daemons(spec).items() for one in all_of]
+    if not known:
+        found = f"{spec.network.plugin}, which runs none"
+        raise SpecError(Problem("fault daemon", found, "a plugin that runs daemons"))
+    if target not in known:
+        raise _unknown("fault daemon", target, "NODE:DAEMON", known)
+    return Fault("daemon", target)
 
 
 def _unknown(place: str, found: str, expected: str, names: Iterable[str]) -> SpecError:

@@ -53,6 +53,11 @@ class Model:
         """The interfaces that the plugin adds to every node, pods' ends excepted."""
         return (cls.bridge,) if cls.bridge else ()
 
+    @classmethod
+    def daemons(cls, network: Network) -> tuple[str, ...]:
+        """The daemons that the plugin runs on every node, by the names of their processes."""
+        return ()
+
     @property
     def routed(self) -> bool:
         """Whether pods of one node reach each other by routing."""

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Set
 from typing import Literal, NamedTuple
 
 from emulator.plan.cascade import Removal, cascade, interface_of
-from emulator.plan.plan import ORDER, Plan
+from emulator.plan.plan import ORDER, Entry, Plan
 from emulator.plan.resources import Key, Resource, Sysctl
 from emulator.plan.text import line
 
@@ -47,9 +47,10 @@ def diff(desired: Plan, observed: State, owned: Plan | None = None) -> list[Op]:
     ``owned`` is the plan that made the observed state: only what it holds is ever
     removed, so that a thing which somebody made by hand stays. Without it, everything
     observed that is not desired is removed. Resources that are not ``applied`` are
-    neither made nor removed. To delete a sysctl is to give it back the value that it was born
-    with. After the steps a second look can show more to do, where
-    the kernel moves one value with another (a bridge's MTU with its last port's).
+    neither made nor removed, except for what a process has left behind that is no longer
+    wanted. To delete a sysctl is to give it back the value that it was born with. After the
+    steps a second look can show more to do, where the kernel moves one value with another (a
+    bridge's MTU with its last port's).
     """
     wanted = {k: e.resource for k, e in desired.entries.items() if e.owner == "applied"}
     if not observed:
@@ -80,7 +81,11 @@ def _doomed(
     kept = {k for k, e in desired.entries.items() if e.owner != "applied"}
     if owned is not None:
         removable = observed.keys() & owned.entries.keys()
-        kept |= {k for k, e in owned.entries.items() if e.owner != "applied"}
+        kept |= {
+            k
+            for k, e in owned.entries.items()
+            if e.owner != "applied" and not _orphan(e, desired, owned)
+        }
     doomed = {
         key
         for key in removable
@@ -96,6 +101,12 @@ def _doomed(
         ):
             doomed.add(key)
     return doomed
+
+
+def _orphan(entry: Entry, desired: Plan, owned: Plan) -> bool:
+    """Whether the process that wrote something is no longer wanted: nobody will remove it."""
+    writer = (entry.resource.ns, "process", entry.writer)
+    return writer in owned.entries and writer not in desired.entries
 
 
 def _given_back(

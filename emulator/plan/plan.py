@@ -13,11 +13,16 @@ from emulator.plan.text import line
 
 
 class Entry(NamedTuple):
-    """A resource, who writes it, and which room and spec line asked for it."""
+    """A resource, who writes it, and which room and spec line asked for it.
+
+    ``writer``: of what is ``expected``, the name of the process in the same namespace that
+    writes it; when that is taken out of the plan, what it has left behind is nobody's.
+    """
 
     resource: Resource
     owner: Owner
     source: str
+    writer: str = ""
 
 
 class Plan:
@@ -27,21 +32,30 @@ class Plan:
         self.entries: dict[Key, Entry] = {}
         self._peers: dict[Key, Entry] = {}
 
-    def add(self, resources: Iterable[Resource], source: str, owner: Owner = "applied") -> None:
+    def add(
+        self,
+        resources: Iterable[Resource],
+        source: str,
+        owner: Owner = "applied",
+        writer: str = "",
+    ) -> None:
         """Add resources. PodwireError, naming both sources, where an identity is taken."""
-        entries = self.entries
-        peers = self._peers
         for resource in resources:
-            key = resource.key
-            entry = Entry(resource, owner, source)
-            if key in entries or key in peers:
-                raise _conflict(entries.get(key) or peers[key], entry)
-            entries[key] = entry
-            if type(resource) is Veth:
-                other = resource.peer_key
-                if other in entries or other in peers:
-                    raise _conflict(entries.get(other) or peers[other], entry)
-                peers[other] = entry
+            self.keep(Entry(resource, owner, source, writer))
+
+    def keep(self, entry: Entry) -> None:
+        """Add an entry as it is. PodwireError where its identity is taken."""
+        entries, peers = self.entries, self._peers
+        resource = entry.resource
+        key = resource.key
+        if key in entries or key in peers:
+            raise _conflict(entries.get(key) or peers[key], entry)
+        entries[key] = entry
+        if type(resource) is Veth:
+            other = resource.peer_key
+            if other in entries or other in peers:
+                raise _conflict(entries.get(other) or peers[other], entry)
+            peers[other] = entry
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())
@@ -68,7 +82,8 @@ class Plan:
             rows = [(ORDER[e.resource.kind], e.resource.key[2], e) for e in groups[ns]]
             rows.sort()
             for _, _, entry in rows:
-                mark = "" if entry.owner == "applied" else f"  [{entry.owner}]"
+                by = f" of {entry.writer}" if entry.writer else ""
+                mark = "" if entry.owner == "applied" else f"  [{entry.owner}{by}]"
                 out.append(line(entry.resource) + mark)
         return "\n".join(out) + "\n" if out else ""
 

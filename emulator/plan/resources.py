@@ -13,6 +13,7 @@ more than 100,000 of them, and a NamedTuple is made four times as fast.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 Key = tuple[str, str, str]
@@ -303,13 +304,19 @@ class File(NamedTuple):
 
 
 class Process(NamedTuple):
-    """A process that the lab keeps in the namespace (a container's command)."""
+    """A process that the lab keeps in the namespace: a container's command, or a daemon.
+
+    ``reads``: files of the namespace that it takes its configuration from; it is sent SIGHUP
+    when one of them changes.
+    """
 
     ns: str
     name: str
     argv: tuple[str, ...]
     env: tuple[tuple[str, str], ...]
     restart: Literal["Always", "OnFailure", "Never"]
+    role: Literal["container", "daemon"] = "container"
+    reads: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -318,6 +325,11 @@ class Process(NamedTuple):
     @property
     def key(self) -> Key:
         return (self.ns, "process", self.name)
+
+
+def daemon(ns: str, name: str, argv: Sequence[str], *reads: str) -> Process:
+    """A daemon, started again whenever it ends."""
+    return Process(ns, name, tuple(argv), (), "Always", "daemon", reads)
 
 
 class Foreign(NamedTuple):

@@ -35,7 +35,8 @@ class Tables:
         self.routes: list[Route] = []
         self.on_device: list[Neigh | Fdb | Qdisc] = []
         self.sysctls: list[Sysctl] = []
-        for r, _, _ in plan.entries.values():
+        for entry in plan:
+            r = entry.resource
             if type(r) is Sysctl:
                 self.sysctls.append(r)
             elif type(r) is Interface:

@@ -1,10 +1,10 @@
-"""The processes that a lab keeps running: containers' commands, and later daemons.
+"""The processes that a lab keeps running: containers' commands, and daemons.
 
 A container that ends is started again as its pod's restart policy says: at once the
 first time, then after 10, 20, 40, … seconds up to five minutes, as a kubelet does; one
-that has run for ten minutes starts over. How often, and with which code it ended, is part
-of what ``ls`` and ``verify`` report. What a container has started ends with it, unless
-it made itself a session of its own.
+that has run for ten minutes starts over; daemons are kept in the same way. How often, and
+with which code it ended, is part of what ``ls`` and ``verify`` report. What a container has
+started ends with it, unless it made itself a session of its own.
 """
 
 from __future__ import annotations
@@ -74,6 +74,14 @@ class Keeper:
         """End processes and keep them no longer."""
         kept = [self._kept.pop((one.ns, one.name), None) for one in wanted]
         _end({one.pid for one in kept if one and one.pid})
+
+    def tell(self, changed: Iterable[tuple[str, str]]) -> None:
+        """SIGHUP to all that read one of these files, by (namespace, path)."""
+        paths = set(changed)
+        for kept in self._kept.values():
+            wanted = kept.wanted
+            if kept.pid and any((wanted.ns, path) in paths for path in wanted.reads):
+                os.kill(kept.pid, signal.SIGHUP)
 
     def _launch(self, kept: _Kept) -> None:
         kept.due = None
@@ -182,11 +190,16 @@ def _members(leaders: set[int]) -> Iterator[int]:
                 yield pid
 
 
+def log_path(wanted: Process) -> str:
+    """``/var/log/containers/<pod>_<container>.log``, or ``/var/log/<daemon>.log``."""
+    folder = "/var/log" if wanted.role == "daemon" else "/var/log/containers"
+    return f"{folder}/{wanted.name.replace('/', '_')}.log"
+
+
 def _log_to(wanted: Process) -> None:
-    """Both outputs into the namespace's own ``/var/log/containers/<pod>_<container>.log``."""
-    folder = "/var/log/containers"
-    os.makedirs(folder, exist_ok=True)
-    path = f"{folder}/{wanted.name.replace('/', '_')}.log"
+    """Both outputs into a file of the namespace's own."""
+    path = log_path(wanted)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
     fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(fd, 1)
     os.dup2(fd, 2)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 
 from emulator.plan import Op
@@ -60,14 +60,17 @@ class Kernel:
             self.spaces.close_sockets()
             self.spaces.leave()
 
-    def observe(self, known: Iterable[Resource]) -> dict[Key, Resource]:
+    def observe(
+        self, known: Iterable[Resource], only: Collection[str] | None = None
+    ) -> dict[Key, Resource]:
         """All state of all namespaces as resources, derived state left out.
 
         ``known`` says which sysctls and files to read (those of a plan); links, addresses,
-        routes, tables and qdiscs are read whole, whoever made them.
+        routes, tables and qdiscs are read whole, whoever made them. ``only``: look into these
+        namespaces and no others.
         """
         try:
-            return {r.key: r for r in self._observer.observe(known)}
+            return {r.key: r for r in self._observer.observe(known, only)}
         finally:
             self.spaces.close_sockets()
             self.spaces.leave()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from emulator.plan.resources import (
     Bridge,
@@ -30,8 +30,12 @@ class Observer:
         self.spaces = spaces
         self._sysctls = sysctls
 
-    def observe(self, known: Iterable[Resource]) -> Iterator[Resource]:
-        """Every resource of every namespace; ``known`` says which sysctls and files to read.
+    def observe(
+        self, known: Iterable[Resource], only: Collection[str] | None = None
+    ) -> Iterator[Resource]:
+        """Every resource of every namespace, or of ``only`` these.
+
+        ``known`` says which sysctls and files to read.
 
         A table of nftables that is one of ``known`` in the words of another version of nft is
         that one.
@@ -44,7 +48,7 @@ class Observer:
             elif type(r) is NftTable:
                 worded[r.key] = r
         veths: dict[str, list[decode.Link]] = {}
-        for ns in self.spaces.fds:
+        for ns in self.spaces.fds if only is None else only:
             yield Netns(ns)
             socket = self.spaces.socket(ns)
             link_body = encode.ifinfo(0) + attr_u32(

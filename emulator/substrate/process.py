@@ -38,6 +38,8 @@ PACKAGES = {
     "tc": "iproute2",
     "ethtool": "ethtool",
     "mnexec": "mininet",
+    "bird": "bird2",
+    "gobgpd": "gobgpd",
     "brctl": "bridge-utils",
     "ifconfig": "net-tools",
     "gcc": "gcc",

@@ -130,7 +130,9 @@ def verify_(arguments: argparse.Namespace) -> int:
     cluster = Cluster.attach(arguments.lab)
     tell = progress("verify: probing")
     report = cluster.verify(
-        probes=not arguments.no_probes, progress=lambda _, done, total: tell(done, total)
+        probes=not arguments.no_probes,
+        wait_s=arguments.wait,
+        progress=lambda _, done, total: tell(done, total),
     )
     if arguments.output == "json":
         print(as_json({**report._asdict(), "good": report.good}))
