@@ -37,7 +37,8 @@ def test_normal_form(kind: str, target: str, normal: str) -> None:
         (
             "lnk",
             "n1",
-            "fault: found 'lnk', expected link, interface, node or daemon\n    hint: did you mean 'link'?",
+            "fault: found 'lnk', expected link, interface, node or daemon\n"
+            "    hint: did you mean 'link'?",
         ),
         (
             "node",
