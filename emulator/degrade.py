@@ -3,17 +3,18 @@
 Applying it makes the fault, applying the whole plan again heals it; nothing else knows
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
 loses carrier and stays administratively up. What the kernel forgets by itself when an
-interface goes down (its routes, its neighbours) is left out of the plan, or verify
-would miss it.
+interface goes down (its routes, its neighbours, its addresses of IPv6 but those that a
+setting keeps) is left out of the plan, or verify would miss it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.plan import Plan
-from emulator.plan.resources import Interface, Key, Veth
+from emulator.plan.resources import Addr, Interface, Key, Sysctl, Veth
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
@@ -55,5 +56,15 @@ def _without(plan: Plan, down: set[Key]) -> Plan:
             r = r._replace(up=False)
         elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
             continue
+        elif type(r) is Addr and (r.ns, r.dev) in gone and not _stays(plan, r):
+            continue
         result.add([r], entry.source, entry.owner)
     return result
+
+
+def _stays(plan: Plan, r: Addr) -> bool:
+    """Whether an address outlives that its interface goes down."""
+    if family(r.address) is not IPV6:
+        return True
+    setting = Sysctl(r.ns, f"net/ipv6/conf/{r.dev}/keep_addr_on_down", "1", True)
+    return r.scope != "link" and plan.get(setting.key) == setting
