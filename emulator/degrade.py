@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.plan import Plan
-from emulator.plan.resources import Addr, Interface, Key, Sysctl, Veth
+from emulator.plan.resources import Addr, Interface, Key, Resource, Sysctl, Veth
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
@@ -54,17 +54,17 @@ def _without(plan: Plan, down: set[Key]) -> Plan:
         r = entry.resource
         if r.key in down and type(r) is Interface:
             r = r._replace(up=False)
-        elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
-            continue
-        elif type(r) is Addr and (r.ns, r.dev) in gone and not _stays(plan, r):
+        elif (r.ns, getattr(r, "dev", "")) in gone and _goes(plan, r):
             continue
         result.add([r], entry.source, entry.owner)
     return result
 
 
-def _stays(plan: Plan, r: Addr) -> bool:
-    """Whether an address outlives that its interface goes down."""
+def _goes(plan: Plan, r: Resource) -> bool:
+    """Whether what stands on an interface goes when that goes down."""
+    if type(r) is not Addr:
+        return r.kind in ("route", "neigh")
     if family(r.address) is not IPV6:
-        return True
-    setting = Sysctl(r.ns, f"net/ipv6/conf/{r.dev}/keep_addr_on_down", "1", True)
-    return r.scope != "link" and plan.get(setting.key) == setting
+        return False
+    keeps = Sysctl(r.ns, f"net/ipv6/conf/{r.dev}/keep_addr_on_down", "1", True)
+    return r.scope == "link" or plan.get(keeps.key) != keeps
