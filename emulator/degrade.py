@@ -3,18 +3,20 @@
 Applying it makes the fault, applying the whole plan again heals it; nothing else knows
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
 loses carrier and stays administratively up. What the kernel forgets by itself when an
-interface goes down (its routes, its neighbours) is left out of the plan, or verify
-would miss it. A daemon that has failed is not in the plan. What daemons write is left out as well:
-they see the fault themselves, and their rooms say what they make of it (``compile.faulted``).
+interface goes down (its routes, its neighbours, its addresses of IPv6 but those that a
+setting keeps) is left out of the plan, or verify would miss it. A daemon that has failed is not
+in the plan. What daemons write is left out as well: they see the fault themselves, and their
+rooms say what they make of it (``compile.faulted``).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.plan import Plan
-from emulator.plan.resources import Interface, Key, Veth
+from emulator.plan.resources import Addr, Interface, Key, Resource, Sysctl, Veth
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
@@ -59,7 +61,17 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
             continue
         if r.key in down and type(r) is Interface:
             r = r._replace(up=False)
-        elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
+        elif (r.ns, getattr(r, "dev", "")) in gone and _goes(plan, r):
             continue
         result.keep(entry._replace(resource=r))
     return result
+
+
+def _goes(plan: Plan, r: Resource) -> bool:
+    """Whether what stands on an interface goes when that goes down."""
+    if type(r) is not Addr:
+        return r.kind in ("route", "neigh")
+    if family(r.address) is not IPV6:
+        return False
+    keeps = Sysctl(r.ns, f"net/ipv6/conf/{r.dev}/keep_addr_on_down", "1", True)
+    return r.scope == "link" or plan.get(keeps.key) != keeps

@@ -12,9 +12,11 @@ from __future__ import annotations
 import dataclasses
 import errno
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from ipaddress import ip_interface
 from typing import TypeVar
 
 from emulator.errors import KernelRefused, Problem
+from emulator.family import IPV4, IPV6, LEAST_MTU_B, Family, family
 from emulator.plan import Op
 from emulator.plan.resources import (
     Addr,
@@ -163,9 +165,9 @@ class FakeKernel:
         if type(r) is Vxlan:
             parent = self._device(r, r.parent)
             for device in self._space(r).devices.values():
-                if type(o := device.made) is Vxlan and (o.vni, o.port) == (r.vni, r.port):
+                if type(o := device.made) is Vxlan and _socket(o) == _socket(r):
                     raise _refused(r, errno.EEXIST)
-            room = parent.config.mtu - 50
+            room = parent.config.mtu - _overhead(r)
             config = config._replace(mtu=min(config.mtu, room))
             if configs.get((r.ns, r.name)) is None:
                 config = config._replace(mtu=room)
@@ -215,17 +217,20 @@ class FakeKernel:
         if want.up != device.config.up:
             device.config = device.config._replace(up=want.up)
             if not want.up:
-                self._flush(want.ns, want.name)
+                self._flush(want.ns, want.name, IPV4)
+                self._ipv6_down(want.ns, want.name)
 
     def _mtu(self, want: Interface, device: _Device) -> None:
         made = device.made
         most = 65535
         if type(made) is Vxlan:
-            most = self._device(want, made.parent).config.mtu - 50
+            most = self._device(want, made.parent).config.mtu - _overhead(made)
         if device.kind != "lo" and not 68 <= want.mtu <= most:
             raise _refused(want, errno.EINVAL)
         device.config = device.config._replace(mtu=want.mtu)
         device.mtu_asked = True
+        if want.mtu < LEAST_MTU_B:
+            self._ipv6_down(want.ns, want.name, whatever=True)
         if device.config.master:
             self._follow_ports(want.ns, device.config.master)
 
@@ -261,13 +266,18 @@ class FakeKernel:
         tables = self._space(r).tables
         if type(r) is Route:
             self._route(r)
-            connected = (r.metric, r.table) == (0, 254) and r.dst in self._connected(r.ns)
+            metric = 0 if family(r.dst) is IPV4 else 256
+            connected = (r.metric, r.table) == (metric, 254) and r.dst in self._connected(r.ns)
             if op.action == "create" and (r.key in tables or connected):
                 raise _refused(r, errno.EEXIST)
         elif type(r) is not Rule:
             device = self._device(r, r.dev)  # type: ignore[union-attr]
             if type(r) is Fdb and device.kind != "vxlan":
                 return  # another table than this one, which nobody reads
+            if type(r) is Fdb and family(r.dst) is not family(device.made.local):  # type: ignore[union-attr]
+                raise _refused(r, errno.EAFNOSUPPORT)
+            if type(r) is Addr and family(r.address) is IPV6 and device.config.mtu < LEAST_MTU_B:
+                raise _refused(r, errno.EINVAL)
         if type(r) in (Addr, Neigh, Fdb, Rule) and r.key in tables:
             raise _refused(r, errno.EEXIST)
         tables[r.key] = r
@@ -275,8 +285,16 @@ class FakeKernel:
     def _route(self, r: Route) -> None:
         if not r.dev:
             return
+        own = family(r.dst)
         looked_up = bool(r.via) and not r.onlink
-        device = self._device(r, r.dev, errno.ENETUNREACH if looked_up else errno.ENODEV)
+        unreached = errno.ENETUNREACH if own is IPV4 else errno.EHOSTUNREACH
+        absent = errno.ENETUNREACH if looked_up and own is IPV4 else errno.ENODEV
+        device = self._device(r, r.dev, absent)
+        addresses = [a.address.partition("/")[0] for a in self._rows(r.ns, Addr)]
+        if own is IPV6 and (r.via in addresses or (r.src and r.src not in addresses)):
+            raise _refused(r, errno.EINVAL)
+        if own is IPV6 and r.via.startswith("fe80:"):
+            looked_up = False
         if not looked_up:
             if not device.config.up:
                 raise _refused(r, errno.ENETDOWN)
@@ -288,16 +306,15 @@ class FakeKernel:
             if o.dev == r.dev and not o.via and o.dst != "default"
         ]
         if not device.config.up or not any(_number(r.via) & m == base for base, m in reached):
-            raise _refused(r, errno.ENETUNREACH)
+            raise _refused(r, unreached)
 
     def _connected(self, ns: str) -> set[str]:
         devices = self.spaces[ns].devices
         found = set()
         for a in self._rows(ns, Addr):
-            length = a.address.partition("/")[2]
-            if length != "32" and devices[a.dev].config.up:
-                base, _ = _network(a.address)
-                found.add(f"{'.'.join(str(base >> s & 255) for s in (24, 16, 8, 0))}/{length}")
+            network = ip_interface(a.address).network
+            if network.num_addresses > 1 and devices[a.dev].config.up:
+                found.add(str(network))
         return found
 
     def _rows(self, ns: str, kind: type[T]) -> list[T]:
@@ -319,6 +336,9 @@ class FakeKernel:
             return None
         if parts[2] == "conf" and parts[3] not in ("all", "default", *space.devices):
             return None
+        own = space.devices.get(parts[3]) if parts[2] == "conf" else None
+        if parts[1:3] == ["ipv6", "conf"] and own and own.config.mtu < LEAST_MTU_B:
+            return None
         return space.sysctls.get(r.name, BORN.get(parts[-1], "0"))
 
     # --- removal -----------------------------------------------------------------------
@@ -336,8 +356,10 @@ class FakeKernel:
             space.tables.pop(r.key, None)
         elif r.key in space.tables:
             del space.tables[r.key]
-            if type(r) is Addr and not any(a.dev == r.dev for a in self._rows(r.ns, Addr)):
-                self._flush(r.ns, r.dev)
+            if type(r) is Addr and family(r.address) is IPV4:
+                left = [a for a in self._rows(r.ns, Addr) if a.dev == r.dev]
+                if not any(family(a.address) is IPV4 for a in left):
+                    self._flush(r.ns, r.dev, IPV4)
         else:
             if type(r) in (Addr, Neigh, Fdb, Qdisc):
                 self._device(r, r.dev)  # type: ignore[union-attr]
@@ -367,9 +389,31 @@ class FakeKernel:
         if device.peer:
             self._remove_device(*device.peer)
 
-    def _flush(self, ns: str, dev: str) -> None:
-        """IPv4 goes off on an interface: it is down, or has lost its last address."""
-        self._drop(ns, lambda r: type(r) in (Route, Neigh) and getattr(r, "dev", None) == dev)
+    def _flush(self, ns: str, dev: str, which: Family) -> None:
+        """A family goes off an interface: it is down, or has lost its last address of IPv4."""
+
+        def gone(r: Resource) -> bool:
+            if type(r) is Route:
+                return r.dev == dev and family(r.dst) is which
+            return type(r) is Neigh and r.dev == dev and family(r.address) is which
+
+        self._drop(ns, gone)
+
+    def _ipv6_down(self, ns: str, dev: str, whatever: bool = False) -> None:
+        """IPv6 loses its addresses too, but those that a setting keeps where it is only down."""
+        self._flush(ns, dev, IPV6)
+        setting = self.spaces[ns].sysctls.get(f"net/ipv6/conf/{dev}/keep_addr_on_down", "0")
+        keep = setting == "1" and not whatever
+
+        def gone(r: Resource) -> bool:
+            return (
+                type(r) is Addr
+                and r.dev == dev
+                and family(r.address) is IPV6
+                and not (keep and r.scope != "link")
+            )
+
+        self._drop(ns, gone)
 
     def _drop(self, ns: str, which: object) -> None:
         tables = self.spaces[ns].tables
@@ -408,14 +452,24 @@ class FakeKernel:
 
 
 def _number(address: str) -> int:
-    a, b, c, d = map(int, address.split("."))
-    return a << 24 | b << 16 | c << 8 | d
+    """With a bit on top for IPv6, so that the families do not meet."""
+    own = ip_interface(address)
+    return int(own) | (own.version == 6) << 128
 
 
 def _network(prefix: str) -> tuple[int, int]:
-    address, _, length = prefix.partition("/")
-    mask = 0xFFFFFFFF << (32 - int(length)) & 0xFFFFFFFF
-    return _number(address) & mask, mask
+    """Base and mask."""
+    own = ip_interface(prefix)
+    mask = int(own.netmask) | (own.version == 6) << 128
+    return _number(str(own.ip)) & mask, mask
+
+
+def _overhead(r: Vxlan) -> int:
+    return 50 if family(r.local) is IPV4 else 70
+
+
+def _socket(r: Vxlan) -> tuple[int, int, Family]:
+    return r.vni, r.port, family(r.local)
 
 
 def _refused(r: Resource, number: int) -> KernelRefused:

@@ -261,4 +261,80 @@ def _scenarios() -> Iterable[Scenario]:
     )
 
 
-SCENARIOS = {scenario.name: scenario for scenario in _scenarios()}
+ADDR6 = Addr("a", "x", "fd00::1/64")
+ON6 = (*WIRED, ADDR6)
+VX6 = Vxlan("a", "vx", 1, "x", "fd00::1", 8472, False)
+TUNNEL6 = (*WIRED, VX6, up("a", "vx", 1430), ADDR6)
+ROUTE6 = Route("a", "fd01::/64", "fd00::2", "x")
+DEFAULT6 = Route("a", "::/0", "fd00::2", "x")
+NEIGH6 = Neigh("a", "x", "fd00::9", "02:00:00:00:00:09")
+FDB6 = Fdb("a", "vx", "02:00:00:00:00:09", "fd00::9")
+RULE6 = Rule("a", 100, "from fd00::/64", 100, "ip6")
+TABLE6 = NftTable("a", "ip6", "t", "table ip6 t {\n\tchain c {\n\t}\n}\n")
+LINK_LOCAL = Addr("a", "x", "fe80::ff:fe00:a/64", "link")
+
+
+def _scenarios_of_ipv6() -> Iterable[Scenario]:
+    s = Scenario
+    both = (*ON6, ADDR, ROUTE, ROUTE6, NEIGH, NEIGH6)
+    default = Route("a", "default", "10.0.0.2", "x")
+    yield s("6: an address twice", ON6, make(ADDR6), "EEXIST")
+    yield s("6: a link-local address", ON6, make(LINK_LOCAL))
+    yield s("6: no such address to remove", WIRED, remove(ADDR6), "EADDRNOTAVAIL")
+    yield s("6: the last address leaves routes where they are", both, remove(ADDR6))
+    yield s("6: the last address of IPv4 takes its own routes", both, remove(ADDR))
+    yield s("6: default routes of both families", both, make(default, DEFAULT6))
+    yield s("6: rules of both families", both, make(RULE._replace(selector="from all"),
+            RULE6._replace(selector="from all")))  # fmt: skip
+    yield s("6: tables of both families", both, make(TABLE, TABLE6))
+
+    yield s("6: a gateway in no network", ON6, make(ROUTE6._replace(via="fd05::1")), "EHOSTUNREACH")
+    yield s("6: the same, onlink", ON6, make(ROUTE6._replace(via="fd05::1", onlink=True)))
+    yield s("6: a gateway of its own", ON6, make(ROUTE6._replace(via="fd00::1")), "EINVAL")
+    yield s("6: a link-local gateway", WIRED, make(DEFAULT6._replace(via="fe80::1")))
+    link = Route("a", "fd02::5/128", "", "x")
+    yield s("6: a gateway behind a link route", ON6, make(link, ROUTE6._replace(via="fd02::5")))
+    yield s("6: a gateway behind no device", ON6, make(ROUTE6._replace(dev="z")), "ENODEV")
+    yield s("6: a route twice", (*ON6, ROUTE6), make(ROUTE6), "EEXIST")
+    other = ROUTE6._replace(via="fd00::3")
+    yield s("6: a route replaced", (*ON6, ROUTE6), (change(ROUTE6, other),))
+    yield s("6: a route by metric", (*ON6, ROUTE6), make(other._replace(metric=10)))
+    yield s("6: a route removed", (*ON6, ROUTE6, DEFAULT6), remove(ROUTE6))
+    yield s("6: beside a connected network", ON6, make(ROUTE6._replace(dst="fd00::/64")))
+    yield s("6: a source", ON6, make(ROUTE6._replace(src="fd00::1")))
+    yield s("6: a source that it has not", ON6, make(ROUTE6._replace(src="fd00::7")), "EINVAL")
+    yield s("6: another table", ON6, make(ROUTE6._replace(table=77, proto="17")))
+    yield s("6: a blackhole", ON6, make(Route("a", "fd03::/64", "", "", type="blackhole")))
+    yield s("6: no such route to remove", ON6, remove(ROUTE6), "ESRCH")
+
+    down = WIRED[5]._replace(up=False)  # type: ignore[call-arg]
+    keep = Sysctl("a", "net/ipv6/conf/x/keep_addr_on_down", "1")
+    yield s("6: down takes addresses with it", (*both, LINK_LOCAL), (change(WIRED[5], down),))
+    kept = (*both, LINK_LOCAL, keep)
+    yield s("6: down leaves what a setting keeps", kept, (change(WIRED[5], down),))
+    fell = (*(r if r != WIRED[5] else down for r in WIRED),)
+    yield s("6: an address on a down interface", fell, make(ADDR6))
+    yield s("6: a route on a down interface", fell, make(link), "ENETDOWN")
+    yield s("6: a gateway behind a down interface", (*fell, ADDR6), make(ROUTE6), "EHOSTUNREACH")
+    small = WIRED[5]._replace(mtu=1279)  # type: ignore[call-arg]
+    yield s("6: too small an MTU takes it off", (*both, keep), (change(WIRED[5], small),))
+    tiny = (*(r if r != WIRED[5] else small for r in WIRED),)
+    yield s("6: no address where the MTU is too small", tiny, make(ADDR6), "EINVAL")
+    moved = WIRED[5]._replace(mac="02:00:00:00:00:0c")  # type: ignore[call-arg]
+    yield s("6: another MAC address forgets neighbours", both, (change(WIRED[5], moved),))
+    yield s("6: a cable goes with both ends", both, remove(CABLE))
+
+    tall = up("a", "vx", 1450)
+    yield s("6: a tunnel is born with room for the longer header", (*ON6,), make(VX6, tall))
+    yield s("6: a tunnel too large", TUNNEL6, (change(up("a", "vx", 1430), tall),), "EINVAL")
+    four = VX._replace(name="v4")
+    yield s("6: a tunnel of each family", (*TUNNEL6, ADDR), make(four, up("a", "v4", 1450)))
+    yield s("6: the same tunnel twice", TUNNEL6, make(VX6._replace(name="vy")), "EEXIST")
+    yield s("6: a forwarding entry", TUNNEL6, make(FDB6))
+    yield s("6: a forwarding entry of the other family", TUNNEL6, make(FDB), "EAFNOSUPPORT")
+    yield s("6: a neighbour twice", (*ON6, NEIGH6), make(NEIGH6), "EEXIST")
+    yield s("6: a neighbour removed", (*ON6, NEIGH, NEIGH6), remove(NEIGH6))
+    yield s("6: a rule removed", (*A, RULE, RULE6), remove(RULE6))
+
+
+SCENARIOS = {scenario.name: scenario for scenario in (*_scenarios(), *_scenarios_of_ipv6())}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Set
 from typing import NamedTuple
 
+from emulator.family import IPV4, family
 from emulator.plan.resources import (
     Addr,
     Interface,
@@ -32,7 +33,8 @@ class Removal(NamedTuple):
 def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
     """The consequences of removing ``doomed``: devices go with their namespace, both ends of
     a pair together, a VXLAN device with its parent, addresses, routes and tables with their
-    device, routes and neighbours with the last address of theirs.
+    device, routes and neighbours with the last address of theirs (of IPv4 alone: those of
+    IPv6 outlive it).
 
     A pair between a namespace that goes and one that stays is named all the same: the
     kernel takes a namespace apart some time after it was let go, and until then the end
@@ -66,9 +68,15 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
                 gone.add(key)
         else:
             at = (key[0], _device(r))
-            if at in devices or (at in bare and type(r) in (Route, Neigh)):
+            if at in devices or (at in bare and _needs_address(r)):
                 gone.add(key)
     return Removal(named - gone, gone, devices)
+
+
+def _needs_address(r: Resource) -> bool:
+    if type(r) is Route:
+        return family(r.dst) is IPV4
+    return type(r) is Neigh and family(r.address) is IPV4
 
 
 def _device(r: Resource) -> str:
@@ -85,10 +93,16 @@ def interface_of(r: Sysctl) -> str:
 
 
 def _without_address(named: Set[Key], observed: Mapping[Key, Resource]) -> set[tuple[str, str]]:
-    """The interfaces that lose every address they have."""
-    losing = {(key[0], _device(observed[key])) for key in named if key[1] == "addr"}
+    """The interfaces that lose every address of IPv4 they have."""
+    losing = {
+        (key[0], _device(observed[key]))
+        for key in named
+        if key[1] == "addr" and family(key[2]) is IPV4
+    }
     if not losing:
         return losing
     return losing - {
-        (r.ns, r.dev) for key, r in observed.items() if type(r) is Addr and key not in named
+        (r.ns, r.dev)
+        for key, r in observed.items()
+        if type(r) is Addr and key not in named and family(r.address) is IPV4
     }

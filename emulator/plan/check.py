@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from socket import inet_aton
+from socket import AF_INET6, inet_aton, inet_pton
 
 from emulator.errors import Problem
+from emulator.family import LEAST_MTU_B, family
 from emulator.plan.cascade import interface_of
 from emulator.plan.plan import Plan
 from emulator.plan.resources import Fdb, Interface, Resource, Vxlan
@@ -26,7 +27,8 @@ _NAME = re.compile(r"(?!\.\.?$)[^\s/:]{1,15}").fullmatch
 MAX_PORTS = 1023
 """Ports of a bridge: 10 bits of port number, of which zero means none."""
 
-VXLAN_OVERHEAD_B = 50
+VXLAN_OVERHEAD_B = {"IPv4": 50, "IPv6": 70}
+"""By the family of the outer packets."""
 
 _DEVICE = "a device of its namespace"
 
@@ -41,6 +43,7 @@ def check(plan: Plan) -> list[Problem]:
             _ports,
             _things_on_devices,
             _gateways,
+            _ipv6,
             _hardware_addresses,
             _pairs,
             _tunnels,
@@ -141,13 +144,13 @@ def _gateways(t: Tables) -> Iterator[Problem]:
     own: set[tuple[str, str]] = set()
     for ns, dev, prefix, _ in t.addrs:
         address, _, length = prefix.partition("/")
-        mask = _MASKS[int(length)]
+        mask = (_MASKS6 if ":" in address else _MASKS)[int(length)]
         networks.setdefault((ns, dev), set()).add((number[address] & mask, mask))
         own.add((ns, address))
     for route in t.routes:
         if route.dev and not route.via and route.dst != "default":
             address, _, length = route.dst.partition("/")
-            mask = _MASKS[int(length)]
+            mask = (_MASKS6 if ":" in address else _MASKS)[int(length)]
             networks.setdefault((route.ns, route.dev), set()).add((number[address] & mask, mask))
     for route in t.routes:
         via = route.via
@@ -155,7 +158,7 @@ def _gateways(t: Tables) -> Iterator[Problem]:
             continue
         if (route.ns, via) in own:
             yield _problem(t, route, "a gateway of its own", "an address of a neighbour")
-        if route.onlink or (route.ns, route.dev) not in t.devices:
+        if route.onlink or (route.ns, route.dev) not in t.devices or via[:5] == "fe80:":
             continue
         value = number[via]
         for base, mask in networks.get((route.ns, route.dev), ()):
@@ -171,14 +174,39 @@ def _gateways(t: Tables) -> Iterator[Problem]:
 
 
 _MASKS = [0xFFFFFFFF << (32 - length) & 0xFFFFFFFF for length in range(33)]
+_MASKS6 = [((1 << length + 1) - 1) << (128 - length) for length in range(129)]
 
 
 class _Numbers(dict[str, int]):
-    """Addresses as numbers; most gateways occur many times."""
+    """Addresses as numbers; most gateways occur many times. Those of IPv6 have a bit on top,
+    so that the families do not meet."""
 
     def __missing__(self, address: str) -> int:
-        value = self[address] = int.from_bytes(inet_aton(address), "big")
+        if ":" in address:
+            value = 1 << 128 | int.from_bytes(inet_pton(AF_INET6, address), "big")
+        else:
+            value = int.from_bytes(inet_aton(address), "big")
+        self[address] = value
         return value
+
+
+def _ipv6(t: Tables) -> Iterator[Problem]:
+    """IPv6 stands on interfaces that are large enough for it, and its routes have one scope."""
+    for r in t.addrs:
+        config = t.interfaces.get((r.ns, r.dev)) if ":" in r.address else None
+        if config and config.mtu < LEAST_MTU_B:
+            yield _problem(
+                t,
+                r,
+                f"MTU {config.mtu} of {r.dev}",
+                f"at least {LEAST_MTU_B}: below, the kernel takes IPv6 off the interface",
+                "use a larger MTU for the links",
+            )
+    for route in t.routes:
+        if ":" in route.dst and route.scope != "global":
+            yield _problem(
+                t, route, f"scope {route.scope}", "scope global, which every route of IPv6 has"
+            )
 
 
 def _hardware_addresses(t: Tables) -> Iterator[Problem]:
@@ -221,9 +249,11 @@ def _pairs(t: Tables) -> Iterator[Problem]:
 
 def _tunnels(t: Tables) -> Iterator[Problem]:
     """VXLAN: a parent in the same namespace, room for the header, no second one of its number."""
-    taken: dict[tuple[str, int, int], Vxlan] = {}
+    taken: dict[tuple[str, int, int, str], Vxlan] = {}
     for r in t.vxlans:
-        first = taken.setdefault((r.ns, r.vni, r.port), r)
+        outer = family(r.local).name
+        overhead = VXLAN_OVERHEAD_B[outer]
+        first = taken.setdefault((r.ns, r.vni, r.port, outer), r)
         if first is not r:
             yield _problem(
                 t,
@@ -235,10 +265,10 @@ def _tunnels(t: Tables) -> Iterator[Problem]:
         config = t.interfaces.get((r.ns, r.name))
         if parent is None:
             yield _problem(t, r, f"no interface {r.parent} in {r.ns}", "its parent")
-        elif config and config.mtu > parent.mtu - VXLAN_OVERHEAD_B:
+        elif config and config.mtu > parent.mtu - overhead:
             yield _problem(
                 t,
                 config,
                 f"MTU {config.mtu} over {r.parent} with {parent.mtu}",
-                f"at most {parent.mtu - VXLAN_OVERHEAD_B}: VXLAN adds {VXLAN_OVERHEAD_B} bytes",
+                f"at most {parent.mtu - overhead}: VXLAN over {outer} adds {overhead} bytes",
             )

@@ -1,9 +1,9 @@
 """The kinds of kernel state that a plan is made of.
 
 Each kind is a small frozen value with an identity (``key``) and attributes.
-One normal form per kind: addresses in canonical text, MAC addresses in lower
-case, an absent attribute is the empty string or zero. Both the compiler and the
-observer make values in that form, so comparing is plain equality.
+One normal form per kind: addresses in canonical text (of IPv4 or of IPv6, which the
+text tells), MAC addresses in lower case, an absent attribute is the empty string or zero.
+Both the compiler and the observer make values in that form, so comparing is plain equality.
 
 Values are NamedTuples and not dataclasses: a plan of 100 nodes with 100 pods has
 more than 100,000 of them, and a NamedTuple is made four times as fast.
@@ -81,7 +81,8 @@ def veth(ns: str, name: str, peer_ns: str, peer: str) -> Veth:
 
 
 class Vxlan(NamedTuple):
-    """A VXLAN device (existence and what only creation can set). ``port`` is UDP."""
+    """A VXLAN device (existence and what only creation can set). ``port`` is UDP, and the
+    family of ``local`` is that of the outer packets."""
 
     ns: str
     name: str
@@ -105,8 +106,8 @@ class Interface(NamedTuple):
 
     ``mac`` is empty where the kernel's random one stays. ``master`` is the bridge
     that it is a port of, or empty; ``hairpin`` concerns a port. ``tso``, ``gso``
-    and ``gro`` are the *requested* offloads. IPv6 link-local addresses are never
-    generated (see docs/datapaths.md).
+    and ``gro`` are the *requested* offloads. The kernel makes no IPv6 link-local address
+    by itself: where there is one, it is an :class:`Addr` (see docs/datapaths.md).
     """
 
     ns: str
@@ -130,7 +131,10 @@ class Interface(NamedTuple):
 
 
 class Addr(NamedTuple):
-    """An IPv4 address with its prefix, ``10.244.1.1/24``; ``scope`` as iproute2 prints it."""
+    """An address with its prefix, ``10.244.1.1/24``; ``scope`` as iproute2 prints it.
+
+    One of IPv6 is usable at once, without duplicate address detection (``nodad``).
+    """
 
     ns: str
     dev: str
@@ -149,8 +153,10 @@ class Addr(NamedTuple):
 class Route(NamedTuple):
     """A unicast or special route.
 
-    ``dst`` is a prefix or ``default``; ``via`` and ``src`` may be empty; ``proto``,
-    ``scope`` and ``type`` are the names that iproute2 prints; ``table`` 254 is main.
+    ``dst`` is a prefix or ``default``, which is IPv4's; that of IPv6 is ``::/0``. ``via``
+    and ``src`` may be empty; ``proto``, ``scope`` and ``type`` are the names that iproute2
+    prints; ``table`` 254 is main. A route of IPv6 has scope global always, and metric zero
+    stands for the kernel's default of 1024.
     """
 
     ns: str
@@ -181,6 +187,7 @@ class Rule(NamedTuple):
     priority: int
     selector: str
     table: int
+    family: Literal["ip", "ip6"] = "ip"
 
     @property
     def kind(self) -> str:
@@ -188,7 +195,8 @@ class Rule(NamedTuple):
 
     @property
     def key(self) -> Key:
-        return (self.ns, "rule", f"{self.priority} {self.selector}")
+        six = "ip6 " if self.family == "ip6" else ""
+        return (self.ns, "rule", f"{six}{self.priority} {self.selector}")
 
 
 class Neigh(NamedTuple):

@@ -10,6 +10,7 @@ import shlex
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
+from emulator.family import IPV6, family
 from emulator.plan.plan import Entry, Plan, natural
 from emulator.plan.resources import (
     Addr,
@@ -175,25 +176,35 @@ def _interface(r: Interface) -> Iterator[str]:
 
 
 def _addr(r: Addr) -> str:
-    broadcast = " brd +" if int(r.address.partition("/")[2]) < 31 else ""
+    six = family(r.address) is IPV6
+    broadcast = " brd +" if not six and int(r.address.partition("/")[2]) < 31 else ""
     scope = "" if r.scope == "global" else f" scope {r.scope}"
-    return f"ip -n {r.ns} addr add {r.address}{broadcast} dev {r.dev}{scope}\n"
+    detection = " nodad" if six else ""
+    return f"ip -n {r.ns} addr add {r.address}{broadcast} dev {r.dev}{scope}{detection}\n"
 
 
 def _route(r: Route) -> str:
-    text = f"ip -n {r.ns} route add {'' if r.type == 'unicast' else r.type + ' '}{r.dst}"
+    six = family(r.dst) is IPV6
+    ip = f"ip -n {r.ns} -6" if six else f"ip -n {r.ns}"
+    text = f"{ip} route add {'' if r.type == 'unicast' else r.type + ' '}{r.dst}"
+    chosen = "global" if six or r.via or not r.dev else "link"
     words = [
         ("via", r.via),
         ("dev", r.dev),
         ("proto", "" if r.proto == "boot" else r.proto),
         # left out where iproute2 chooses the same
-        ("scope", "" if r.scope == ("global" if r.via or not r.dev else "link") else r.scope),
+        ("scope", "" if r.scope == chosen else r.scope),
         ("src", r.src),
         ("metric", r.metric),
         ("table", "" if r.table == 254 else r.table),
     ]
     text += "".join(f" {word} {value}" for word, value in words if value)
     return f"{text}{' onlink' if r.onlink else ''}\n"
+
+
+def _rule(r: Rule) -> str:
+    ip = f"ip -n {r.ns} -6" if r.family == "ip6" else f"ip -n {r.ns}"
+    return f"{ip} rule add {r.selector} priority {r.priority} table {r.table}\n"
 
 
 def _qdisc(r: Qdisc) -> str:
@@ -258,7 +269,7 @@ _COMMANDS: dict[type, Callable[..., str]] = {
     Process: _process,
     Qdisc: _qdisc,
     Route: _route,
-    Rule: lambda r: f"ip -n {r.ns} rule add {r.selector} priority {r.priority} table {r.table}\n",
+    Rule: _rule,
     Sysctl: _sysctl,
     Vxlan: _vxlan,
 }

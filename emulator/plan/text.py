@@ -93,7 +93,7 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     Interface: _interface,
     Addr: lambda r: f"{r.ns} addr {r.dev} {r.address} scope {r.scope}",
     Route: _route,
-    Rule: lambda r: f"{r.ns} rule {r.priority} {r.selector} table {r.table}",
+    Rule: lambda r: f"{r.ns} rule {r.key[2]} table {r.table}",
     Neigh: lambda r: f"{r.ns} neigh {r.dev} {r.address} lladdr {r.lladdr} permanent",
     Fdb: lambda r: f"{r.ns} fdb {r.dev} {r.lladdr} dst {r.dst} self permanent",
     Qdisc: _qdisc,

@@ -1,15 +1,15 @@
 """Netlink dumps as resources in normal form. Pure: bytes come in, values go out.
 
-What the kernel makes by itself (``derived``) is left out here, in one place: local and
-connected routes, the address of ``lo``, default rules and qdiscs, learnt neighbours and
-forwarding entries, everything of IPv6.
+What the kernel makes by itself (``derived``) is left out here, in one place: local,
+multicast and connected routes, the addresses of ``lo``, link-local addresses that it
+generated, default rules and qdiscs, learnt neighbours and forwarding entries.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from socket import AF_INET, inet_ntoa
+from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop
 from typing import NamedTuple
 
 from emulator.plan.resources import (
@@ -62,6 +62,15 @@ def _mac(data: bytes) -> str:
     return "" if text in ("", "00:00:00:00:00:00") else text
 
 
+_FAMILIES = (AF_INET, AF_INET6)
+"""The others that a dump of everything holds are of multicast routing."""
+
+
+def address(data: bytes) -> str:
+    """4 or 16 bytes as canonical text."""
+    return inet_ntoa(data) if len(data) == 4 else inet_ntop(AF_INET6, data)
+
+
 def links(dump: Dump) -> Iterator[Link]:
     """Every interface of a namespace."""
     for _, body in dump:
@@ -92,15 +101,17 @@ def namespace_number(answer: bytes | None) -> int:
 
 
 def addrs(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
-    """IPv4 addresses but those that ``lo`` has from birth."""
+    """Addresses but those that ``lo`` has from birth and those that the kernel generated."""
     for _, body in dump:
         family, length, _, scope, index = struct.unpack_from("=BBBBI", body)
-        if family != AF_INET:
+        if family not in _FAMILIES:
             continue
         found = attributes(body, 8)
-        text = inet_ntoa(found.get(rtnl.IFA_LOCAL) or found[rtnl.IFA_ADDRESS])
+        text = address(found.get(rtnl.IFA_LOCAL) or found[rtnl.IFA_ADDRESS])
         dev = names.get(index, f"if{index}")
-        if dev == "lo" and text == "127.0.0.1":
+        if dev == "lo" and text in ("127.0.0.1", "::1"):
+            continue
+        if found.get(rtnl.IFA_PROTO, b"")[:1] == bytes([rtnl.IFAPROT_KERNEL_LL]):
             continue
         yield Addr(ns, dev, f"{text}/{length}", rtnl.SCOPES.get(scope, str(scope)))
 
@@ -109,50 +120,62 @@ _ROUTE = struct.Struct("=BBBBBBBBI")
 
 
 def routes(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
-    """IPv4 routes that somebody added: neither the local table nor connected routes."""
+    """Routes that somebody added: neither the local table nor connected routes.
+
+    To IPv6 a metric of 1024 and a device of ``lo`` for a route that leads nowhere are what
+    it makes of none.
+    """
     for _, body in dump:
         family, length, _, _, table, proto, scope, kind, flags = _ROUTE.unpack_from(body)
         found = attributes(body, 12)
         if rtnl.RTA_TABLE in found:
             table = _u32(found[rtnl.RTA_TABLE])
-        if family != AF_INET or table == 255 or proto == 2 or flags & rtnl.RTM_F_CLONED:
+        if family not in _FAMILIES or table == 255 or proto == 2 or flags & rtnl.RTM_F_CLONED:
             continue
-        dst = f"{inet_ntoa(found[rtnl.RTA_DST])}/{length}" if rtnl.RTA_DST in found else "default"
+        dst = "default" if family == AF_INET else "::/0"
+        if rtnl.RTA_DST in found:
+            dst = f"{address(found[rtnl.RTA_DST])}/{length}"
+        dev = names.get(_u32(found[rtnl.RTA_OIF]), "?") if rtnl.RTA_OIF in found else ""
+        metric = _u32(found.get(rtnl.RTA_PRIORITY, b"\0\0\0\0"))
+        type_ = rtnl.ROUTE_TYPES.get(kind, str(kind))
+        if family == AF_INET6:
+            metric = 0 if metric == _METRIC_IPV6 else metric
+            dev = "" if type_ in _NOWHERE else dev
         yield Route(
             ns,
             dst,
-            inet_ntoa(found[rtnl.RTA_GATEWAY]) if rtnl.RTA_GATEWAY in found else "",
-            names.get(_u32(found[rtnl.RTA_OIF]), "?") if rtnl.RTA_OIF in found else "",
+            address(found[rtnl.RTA_GATEWAY]) if rtnl.RTA_GATEWAY in found else "",
+            dev,
             bool(flags & rtnl.RTNH_F_ONLINK),
             rtnl.SCOPES.get(scope, str(scope)),
             rtnl.PROTOCOLS.get(proto, str(proto)),
-            inet_ntoa(found[rtnl.RTA_PREFSRC]) if rtnl.RTA_PREFSRC in found else "",
-            _u32(found.get(rtnl.RTA_PRIORITY, b"\0\0\0\0")),
+            address(found[rtnl.RTA_PREFSRC]) if rtnl.RTA_PREFSRC in found else "",
+            metric,
             table,
-            rtnl.ROUTE_TYPES.get(kind, str(kind)),
+            type_,
         )
 
 
+_METRIC_IPV6 = 1024
+_NOWHERE = ("blackhole", "unreachable", "prohibit", "throw")
 _DEFAULT_RULES = {(0, 255), (32766, 254), (32767, 253)}
 
 
 def rules(ns: str, dump: Dump) -> Iterator[Resource]:
-    """Policy routing rules but the three that every namespace is born with."""
+    """Policy routing rules but those that every namespace is born with."""
     for _, body in dump:
         family, to, source, _, table, _, _, _, flags = _ROUTE.unpack_from(body)
         found = attributes(body, 12)
         priority = _u32(found.get(rtnl.FRA_PRIORITY, b"\0\0\0\0"))
         table = _u32(found[rtnl.FRA_TABLE]) if rtnl.FRA_TABLE in found else table
-        if family != AF_INET or ((priority, table) in _DEFAULT_RULES and len(found) <= 4):
+        if family not in _FAMILIES or ((priority, table) in _DEFAULT_RULES and len(found) <= 4):
             continue
         words = ["not"] if flags & rtnl.FIB_RULE_INVERT else []
         words.append(
-            f"from {inet_ntoa(found[rtnl.FRA_SRC])}/{source}"
-            if rtnl.FRA_SRC in found
-            else "from all"
+            f"from {address(found[rtnl.FRA_SRC])}/{source}" if rtnl.FRA_SRC in found else "from all"
         )
         if rtnl.FRA_DST in found:
-            words.append(f"to {inet_ntoa(found[rtnl.FRA_DST])}/{to}")
+            words.append(f"to {address(found[rtnl.FRA_DST])}/{to}")
         for number, name in ((rtnl.FRA_IIFNAME, "iif"), (rtnl.FRA_OIFNAME, "oif")):
             if number in found:
                 words.append(f"{name} {found[number].rstrip(bytes(1)).decode()}")
@@ -160,28 +183,28 @@ def rules(ns: str, dump: Dump) -> Iterator[Resource]:
             mask = _u32(found.get(rtnl.FRA_FWMASK, b"\xff" * 4))
             mark = f"fwmark {_u32(found[rtnl.FRA_FWMARK]):#x}"
             words.append(mark if mask == 0xFFFFFFFF else f"{mark}/{mask:#x}")
-        yield Rule(ns, priority, " ".join(words), table)
+        yield Rule(ns, priority, " ".join(words), table, "ip6" if family == AF_INET6 else "ip")
 
 
 NDMSG = struct.Struct("=BxHiHBB")
 
 
 def neighbours(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
-    """Permanent IPv4 neighbour entries."""
+    """Permanent neighbour entries."""
     for _, body in dump:
         family, _, index, state, _, _ = NDMSG.unpack_from(body)
         found = attributes(body, 12)
-        if family == AF_INET and state & rtnl.NUD_PERMANENT and rtnl.NDA_LLADDR in found:
-            address = inet_ntoa(found[rtnl.NDA_DST])
-            yield Neigh(ns, names.get(index, "?"), address, _mac(found[rtnl.NDA_LLADDR]))
+        if family in _FAMILIES and state & rtnl.NUD_PERMANENT and rtnl.NDA_LLADDR in found:
+            text = address(found[rtnl.NDA_DST])
+            yield Neigh(ns, names.get(index, "?"), text, _mac(found[rtnl.NDA_LLADDR]))
 
 
-def dynamic_neighbours(dump: Dump) -> Iterator[tuple[int, bytes]]:
-    """(interface index, packed address) of every learnt IPv4 neighbour."""
+def dynamic_neighbours(dump: Dump) -> Iterator[tuple[int, int, bytes]]:
+    """(family, interface index, packed address) of every learnt neighbour."""
     for _, body in dump:
         family, _, index, state, _, _ = NDMSG.unpack_from(body)
-        if family == AF_INET and not state & (rtnl.NUD_PERMANENT | rtnl.NUD_NOARP):
-            yield index, attributes(body, 12)[rtnl.NDA_DST]
+        if family in _FAMILIES and not state & (rtnl.NUD_PERMANENT | rtnl.NUD_NOARP):
+            yield family, index, attributes(body, 12)[rtnl.NDA_DST]
 
 
 def forwarding(ns: str, dump: Dump, vxlans: Names) -> Iterator[Resource]:
@@ -196,7 +219,7 @@ def forwarding(ns: str, dump: Dump, vxlans: Names) -> Iterator[Resource]:
             and rtnl.NDA_DST in found
         ):
             lladdr = ":".join(f"{byte:02x}" for byte in found[rtnl.NDA_LLADDR])
-            yield Fdb(ns, vxlans[index], lladdr, inet_ntoa(found[rtnl.NDA_DST]))
+            yield Fdb(ns, vxlans[index], lladdr, address(found[rtnl.NDA_DST]))
 
 
 _TCMSG = struct.Struct("=BxxxiIII")

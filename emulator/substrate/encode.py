@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Iterator, Mapping
-from socket import AF_INET, AF_INET6, inet_aton
+from socket import AF_INET, AF_INET6, inet_aton, inet_pton
 
+from emulator.family import LEAST_MTU_B
 from emulator.plan.resources import (
     Addr,
     Bridge,
@@ -36,9 +37,14 @@ Index = Callable[[str, str], int]
 """(namespace, interface) to interface index."""
 
 _IFINFO = struct.Struct("=BxHiII")
-_NDMSG = struct.Struct("=BxHiHBBHH4sHH6sxx")
+_NDMSG = {
+    4: struct.Struct("=BxHiHBBHH4sHH6sxx"),
+    16: struct.Struct("=BxHiHBBHH16sHH6sxx"),
+}
 _RTMSG = struct.Struct("=BBBBBBBBI")
 _IN_ADDRESS = struct.Struct("=HH4s")
+_IFA_F_NODAD = 2
+_METRIC_IPV6 = 1024
 _NEW = NLM_F_CREATE | NLM_F_EXCL
 _NO_LINK_LOCAL = attr(
     AF_INET6, struct.pack("=HHB", 5, rtnl.IFLA_INET6_ADDR_GEN_MODE, 1) + b"\0\0\0"
@@ -48,6 +54,11 @@ _NO_LINK_LOCAL = attr(
 def ifinfo(index: int, flags: int = 0, change: int = 0, family: int = 0) -> bytes:
     """The head of a link message."""
     return _IFINFO.pack(family, 0, index, flags, change)
+
+
+def _packed(address: str) -> bytes:
+    """4 bytes or 16."""
+    return inet_pton(AF_INET6, address) if ":" in address else inet_aton(address)
 
 
 def _mac(text: str) -> bytes:
@@ -98,10 +109,11 @@ def veth(
 
 def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
     """Create a VXLAN device bound to its parent."""
+    local = rtnl.IFLA_VXLAN_LOCAL6 if ":" in r.local else rtnl.IFLA_VXLAN_LOCAL
     data = (
         attr_u32(rtnl.IFLA_VXLAN_ID, r.vni)
         + attr_u32(rtnl.IFLA_VXLAN_LINK, index(r.ns, r.parent))
-        + attr(rtnl.IFLA_VXLAN_LOCAL, inet_aton(r.local))
+        + attr(local, _packed(r.local))
         + attr(rtnl.IFLA_VXLAN_LEARNING, bytes([r.learning]))
         + attr(rtnl.IFLA_VXLAN_PORT, struct.pack(">H", r.port))
     )
@@ -130,14 +142,6 @@ def configure(
     made its link-local address.
     """
     at = index(want.ns, want.name)
-    settings = b""
-    if inet:
-        pairs = b"".join(attr_u32(number, value) for number, value in inet.items())
-        settings += attr(AF_INET, attr(rtnl.IFLA_INET_CONF, pairs))
-    if inet6 and want.up and not have.up and want.name != "lo":
-        settings += _NO_LINK_LOCAL
-    if settings:
-        yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
     body = b""
     if want.mtu != have.mtu:
         body += attr_u32(rtnl.IFLA_MTU, want.mtu)
@@ -147,6 +151,15 @@ def configure(
         body += attr_u32(rtnl.IFLA_MASTER, index(want.ns, want.master) if want.master else 0)
     if body:
         yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + body)
+    settings = b""
+    if inet:
+        pairs = b"".join(attr_u32(number, value) for number, value in inet.items())
+        settings += attr(AF_INET, attr(rtnl.IFLA_INET_CONF, pairs))
+    # an interface with a smaller MTU has no IPv6 that could be set
+    if inet6 and want.up and not have.up and want.name != "lo" and want.mtu >= LEAST_MTU_B:
+        settings += _NO_LINK_LOCAL
+    if settings:
+        yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
     flags = change = 0
     body = b""
     # a port that changes its bridge starts with hairpin off
@@ -163,15 +176,20 @@ def configure(
 
 
 def addr(r: Addr, index: Index, add: bool) -> Message:
-    """Add or remove an address, with the broadcast address that its prefix implies."""
+    """Add or remove an address, with the broadcast address that its prefix implies.
+
+    One of IPv6 without detection of duplicates, which would keep it from use for a second.
+    """
     text, _, prefix = r.address.partition("/")
-    raw = inet_aton(text)
+    raw = _packed(text)
     length = int(prefix)
+    six = len(raw) == 16
+    family, flags = (AF_INET6, _IFA_F_NODAD) if six else (AF_INET, 0)
     body = struct.pack(
-        "=BBBBI", AF_INET, length, 0, rtnl.SCOPE_NUMBERS[r.scope], index(r.ns, r.dev)
+        "=BBBBI", family, length, flags, rtnl.SCOPE_NUMBERS[r.scope], index(r.ns, r.dev)
     )
     body += attr(rtnl.IFA_LOCAL, raw) + attr(rtnl.IFA_ADDRESS, raw)
-    if add and length < 31:
+    if add and not six and length < 31:
         host = int.from_bytes(raw, "big") | (1 << (32 - length)) - 1
         body += attr(rtnl.IFA_BROADCAST, host.to_bytes(4, "big"))
     return Message(rtnl.RTM_NEWADDR if add else rtnl.RTM_DELADDR, _NEW if add else 0, body)
@@ -182,22 +200,32 @@ def route(r: Route, index: Index, action: str) -> Message:
     ns, dst, via, dev, onlink, scope, proto, src, metric, table, kind = r
     length = 0
     body = b""
-    if dst != "default":
+    family = AF_INET
+    if ":" in dst:
+        family = AF_INET6
         text, _, prefix = dst.partition("/")
-        length = int(prefix or 32)
-        body = _IN_ADDRESS.pack(8, rtnl.RTA_DST, inet_aton(text))
-    if via:
-        body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(via))
+        length = int(prefix)
+        body = attr(rtnl.RTA_DST, inet_pton(AF_INET6, text))
+        if via:
+            body += attr(rtnl.RTA_GATEWAY, inet_pton(AF_INET6, via))
+        metric = metric or _METRIC_IPV6
+    else:
+        if dst != "default":
+            text, _, prefix = dst.partition("/")
+            length = int(prefix or 32)
+            body = _IN_ADDRESS.pack(8, rtnl.RTA_DST, inet_aton(text))
+        if via:
+            body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(via))
     if dev:
         body += attr_u32(rtnl.RTA_OIF, index(ns, dev))
     if src:
-        body += attr(rtnl.RTA_PREFSRC, inet_aton(src))
+        body += attr(rtnl.RTA_PREFSRC, _packed(src))
     if metric:
         body += attr_u32(rtnl.RTA_PRIORITY, metric)
     if table > 255:
         body += attr_u32(rtnl.RTA_TABLE, table)
     head = _RTMSG.pack(
-        AF_INET,
+        family,
         length,
         0,
         0,
@@ -229,8 +257,9 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
     for name, value in zip(words[::2], words[1::2], strict=True):
         if name in lengths and value != "all":
             text, _, prefix = value.partition("/")
-            lengths[name] = int(prefix or 32)
-            body += attr(rtnl.FRA_SRC if name == "from" else rtnl.FRA_DST, inet_aton(text))
+            raw = _packed(text)
+            lengths[name] = int(prefix or 8 * len(raw))
+            body += attr(rtnl.FRA_SRC if name == "from" else rtnl.FRA_DST, raw)
         elif name in ("iif", "oif"):
             body += attr_str(rtnl.FRA_IIFNAME if name == "iif" else rtnl.FRA_OIFNAME, value)
         elif name == "fwmark":
@@ -239,7 +268,7 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
             body += attr_u32(rtnl.FRA_FWMASK, int(mask, 0) if mask else 0xFFFFFFFF)
     body += attr_u32(rtnl.FRA_PRIORITY, r.priority) + attr_u32(rtnl.FRA_TABLE, r.table)
     head = _RTMSG.pack(
-        AF_INET,
+        AF_INET6 if r.family == "ip6" else AF_INET,
         lengths["to"],
         lengths["from"],
         0,
@@ -254,9 +283,11 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
 
 def neigh(r: Neigh, index: Index, add: bool) -> Message:
     """Add or remove a permanent neighbour entry."""
-    body = _NDMSG.pack(
-        AF_INET, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0,
-        8, rtnl.NDA_DST, inet_aton(r.address), 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
+    raw = _packed(r.address)
+    size = len(raw)
+    body = _NDMSG[size].pack(
+        AF_INET if size == 4 else AF_INET6, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0,
+        size + 4, rtnl.NDA_DST, raw, 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
     )  # fmt: skip
     return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
 
@@ -264,9 +295,10 @@ def neigh(r: Neigh, index: Index, add: bool) -> Message:
 def fdb(r: Fdb, index: Index, add: bool) -> Message:
     """Add or remove a permanent forwarding entry of a VXLAN device."""
     state = rtnl.NUD_PERMANENT | (rtnl.NUD_NOARP if add else 0)
-    body = _NDMSG.pack(
+    raw = _packed(r.dst)
+    body = _NDMSG[len(raw)].pack(
         rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0,
-        8, rtnl.NDA_DST, inet_aton(r.dst), 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
+        len(raw) + 4, rtnl.NDA_DST, raw, 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
     )  # fmt: skip
     return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
 

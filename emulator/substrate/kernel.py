@@ -82,10 +82,10 @@ class Kernel:
             Message(
                 rtnl.RTM_DELNEIGH,
                 0,
-                decode.NDMSG.pack(2, 0, index, 0, 0, 0) + attr(rtnl.NDA_DST, address),
+                decode.NDMSG.pack(family, 0, index, 0, 0, 0) + attr(rtnl.NDA_DST, address),
             )
-            for index, address in decode.dynamic_neighbours(
-                socket.dump(rtnl.RTM_GETNEIGH, b"\2" + bytes(11))
+            for family, index, address in decode.dynamic_neighbours(
+                socket.dump(rtnl.RTM_GETNEIGH, bytes(12))
             )
         ]
         if messages:

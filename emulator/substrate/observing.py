@@ -107,11 +107,11 @@ class Observer:
     def _observe_tables(
         ns: str, socket: Netlink, links: list[decode.Link], names: Mapping[int, str]
     ) -> Iterator[Resource]:
-        inet = b"\2" + bytes(11)
-        yield from decode.addrs(ns, socket.dump(rtnl.RTM_GETADDR, b"\2" + bytes(7)), names)
-        yield from decode.neighbours(ns, socket.dump(rtnl.RTM_GETNEIGH, inet), names)
-        yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, inet), names)
-        yield from decode.rules(ns, socket.dump(rtnl.RTM_GETRULE, inet))
+        every = bytes(12)  # no family named: all that there are
+        yield from decode.addrs(ns, socket.dump(rtnl.RTM_GETADDR, bytes(8)), names)
+        yield from decode.neighbours(ns, socket.dump(rtnl.RTM_GETNEIGH, every), names)
+        yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, every), names)
+        yield from decode.rules(ns, socket.dump(rtnl.RTM_GETRULE, every))
         vxlans = {link.number: link.name for link in links if link.kind == "vxlan"}
         if vxlans:
             bridge = bytes([rtnl.AF_BRIDGE]) + bytes(11)
@@ -139,13 +139,13 @@ class Observer:
 
 def _vxlan(ns: str, link: decode.Link, names: Mapping[int, str]) -> Vxlan:
     data = link.data
-    local = data.get(rtnl.IFLA_VXLAN_LOCAL, b"")
+    local = data.get(rtnl.IFLA_VXLAN_LOCAL) or data.get(rtnl.IFLA_VXLAN_LOCAL6)
     return Vxlan(
         ns,
         link.name,
         int.from_bytes(data[rtnl.IFLA_VXLAN_ID][:4], "little"),
         names.get(int.from_bytes(data.get(rtnl.IFLA_VXLAN_LINK, b"")[:4], "little"), ""),
-        ".".join(str(byte) for byte in local[:4]),
+        decode.address(local) if local else "",
         int.from_bytes(data[rtnl.IFLA_VXLAN_PORT][:2], "big"),
         data.get(rtnl.IFLA_VXLAN_LEARNING, b"\0")[:1] == b"\1",
     )

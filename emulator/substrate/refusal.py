@@ -9,6 +9,7 @@ from collections.abc import Callable
 from emulator.errors import KernelRefused, Problem, Unsupported
 from emulator.plan.resources import Resource
 from emulator.plan.text import line
+from emulator.substrate import stack
 
 _HINTS = {
     errno.EEXIST: "something outside of Podwire made it; remove it or take the lab down",
@@ -37,6 +38,8 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
     place = line(r).partition("\n")[0]
     name = errno.errorcode.get(number, str(number))
     found = f"{name} ({words or os.strerror(number)})"
+    if number in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not stack.IPV6 and ":" in place:
+        return Unsupported(Problem(place, found, "a kernel with IPv6", stack.WITHOUT_IPV6))
     if number == errno.EOPNOTSUPP and r.kind in ("vxlan", "veth", "bridge"):
         return Unsupported(
             Problem(

@@ -13,6 +13,9 @@ Read = Callable[[str], str]
 IPV6 = os.path.exists("/proc/net/if_inet6")
 """Whether the kernel has IPv6; not so when it was booted with ``ipv6.disable=1``."""
 
+WITHOUT_IPV6 = "boot it without ipv6.disable=1, or use networks of IPv4 only"
+"""The remedy where an address of IPv6 is asked for and the kernel has none."""
+
 _TCP_LISTEN = "0A"
 
 

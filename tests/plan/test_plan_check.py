@@ -5,7 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import pytest
-from kernel_scenarios import ADDR, FDB, NEIGH, ON, PORT, ROUTE, TBF, TUNNEL, VX, WIRED, A, B, up
+from kernel_scenarios import (
+    ADDR,
+    DEFAULT6,
+    FDB,
+    NEIGH,
+    ON,
+    ON6,
+    PORT,
+    ROUTE,
+    ROUTE6,
+    TBF,
+    TUNNEL,
+    TUNNEL6,
+    VX,
+    WIRED,
+    A,
+    B,
+    up,
+)
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec
@@ -40,6 +58,7 @@ def ports(count: int) -> list[Resource]:
     return made
 
 
+SMALL = up("a", "x", 1279, "02:00:00:00:00:0a")
 BROKEN: dict[str, tuple[list[Resource], str]] = {
     "a namespace is missing": (
         [r for r in WIRED if r != B[0]],
@@ -121,6 +140,22 @@ BROKEN: dict[str, tuple[list[Resource], str]] = {
         put(TUNNEL, VX, VX._replace(parent="z")),
         "found no interface z in a",
     ),
+    "a tunnel over IPv6 with room for the header of IPv4 only": (
+        put(TUNNEL6, up("a", "vx", 1430), up("a", "vx", 1450)),
+        "found MTU 1450 over x with 1500, expected at most 1430: VXLAN over IPv6 adds 70 bytes",
+    ),
+    "an address of IPv6 where it has no room": (
+        put(ON6, X, SMALL),
+        "found MTU 1279 of x, expected at least 1280",
+    ),
+    "a gateway of IPv6 in no network": (
+        [*ON6, ADDR, ROUTE6._replace(via="fd05::1")],
+        "found gateway fd05::1 in no network of x",
+    ),
+    "a route of IPv6 with a scope": (
+        [*ON6, ROUTE6._replace(scope="link")],
+        "found scope link, expected scope global",
+    ),
     "two tunnels of one number": (
         [*TUNNEL, VX._replace(name="vy"), up("a", "vy", 1450)],
         "found VNI 1 on port 8472, which vx has",
@@ -136,6 +171,8 @@ def test_broken_rule_is_named(name: str) -> None:
 
 
 SOUND: dict[str, list[Resource]] = {
+    "both families": [*ON6, ADDR, ROUTE, ROUTE6, DEFAULT6._replace(via="fe80::1")],
+    "a tunnel of each family": [*TUNNEL6, ADDR, VX._replace(name="v4"), up("a", "v4", 1450)],
     "nothing": [],
     "a tunnel": [*TUNNEL, FDB, NEIGH, ROUTE],
     "1023 ports": ports(1023),

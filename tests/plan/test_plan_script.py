@@ -50,6 +50,14 @@ WORDS: list[tuple[Resource, str]] = [
         Rule("a", 100, "from all fwmark 0x1", 7),
         "ip -n a rule add from all fwmark 0x1 priority 100 table 7",
     ),
+    (Addr("a", "x", "fd00::1/64"), "ip -n a addr add fd00::1/64 dev x nodad"),
+    (
+        Addr("a", "x", "fe80::1/64", "link"),
+        "ip -n a addr add fe80::1/64 dev x scope link nodad",
+    ),
+    (Route("a", "::/0", "fe80::1", "x"), "ip -n a -6 route add ::/0 via fe80::1 dev x"),
+    (Route("a", "fd00::5/128", "", "x"), "ip -n a -6 route add fd00::5/128 dev x"),
+    (Rule("a", 9, "from all", 7, "ip6"), "ip -n a -6 rule add from all priority 9 table 7"),
     (NEIGH, "ip -n a neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev x nud permanent"),
     (FDB, "bridge -n a fdb append 02:00:00:00:00:09 dev vx dst 10.0.0.9 self permanent"),
     (
