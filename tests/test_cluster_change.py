@@ -22,6 +22,7 @@ from emulator.plan import Op
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate.kernel import Kernel
+from experiments.bring_up import changing
 
 pytestmark = pytest.mark.kernel
 
@@ -290,3 +291,13 @@ def test_lab_that_cannot_go_back_says_so(
     # it is of use all the same: told what is wrong, and mended by what is asked next
     cluster.apply(topology("flannel-vxlan"))
     good(cluster)
+
+
+def test_pods_that_come_and_go_leave_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same a thousand times: python -m experiments.bring_up.changing pods."""
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    first, last, _ = changing.pods(150)
+    assert first[:-1] == last[:-1]
+    assert last.memory_kib < first.memory_kib + 2_000
