@@ -1,4 +1,4 @@
-"""The clusters that are brought up: N nodes with M pods each, flannel vxlan on one segment."""
+"""The clusters that are brought up: N nodes with M pods each on one segment."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ apiVersion: podwire/v1
 kind: Cluster
 metadata: {{name: cluster-{nodes}x{per_node}}}
 spec:
-  network: {{plugin: flannel, backend: vxlan}}
+  network: {network}
   underlay: {{segments: {{rack: {{cidr: 192.168.48.0/20}}}}}}
   nodes: {{count: {nodes}}}
   pods: {{perNode: {per_node}}}
@@ -20,10 +20,11 @@ spec:
 
 
 class Size(NamedTuple):
-    """Nodes, and pods on each of them."""
+    """Nodes, and pods on each of them; the pod network as YAML."""
 
     nodes: int
     per_node: int
+    network: str = "{plugin: flannel, backend: vxlan}"
 
     def __str__(self) -> str:
         return f"{self.nodes}x{self.per_node}"
@@ -40,7 +41,7 @@ class Size(NamedTuple):
 
     def yaml(self) -> str:
         """The spec."""
-        return _TEXT.format(nodes=self.nodes, per_node=self.per_node)
+        return _TEXT.format(**self._asdict())
 
 
 def parse(text: str) -> Size:
