@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
@@ -48,10 +49,13 @@ _TOOLS = {
     "ifconfig": "podwire cli: link NODE NODE up|down",
     "gcc": "the replay floor of the bring-up experiment",
 }
+_SELDOM = ("tun",)
+"""Features that few plugins ask for."""
 _MODULES = {
     "veth": "veth",
     "bridge": "bridge",
     "vxlan": "vxlan",
+    "tun": "tun",
     "nftables with masquerade": "nft_masq",
     "tbf": "sch_tbf",
     "htb": "sch_htb",
@@ -134,7 +138,7 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
                 f"kernel: {one.feature}",
                 "works" if one.works else one.words,
                 one.works,
-                True,
+                one.feature not in _SELDOM,
                 "" if one.works else _remedy(one),
             )
         )
@@ -176,6 +180,8 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
 def _remedy(one: Tried) -> str:
     if "libnftables" in one.words:
         return "sudo apt-get install nftables"
+    if one.feature == "tun" and os.path.exists("/dev/net/tun"):
+        return "sudo chmod 0666 /dev/net/tun, which is how distributions have it"
     module = _MODULES.get(one.feature)
     return f"sudo modprobe {module}; or use a kernel that has it" if module else ""
 

@@ -101,6 +101,25 @@ class Vxlan(NamedTuple):
         return (self.ns, "device", self.name)
 
 
+class Tun(NamedTuple):
+    """A TUN device, there without the process that reads and writes its IPv4 packets.
+
+    It has no MAC address and no offloads of its own: whoever opens it gets packets that the
+    kernel has segmented and checksummed.
+    """
+
+    ns: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        return "tun"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+
 class Interface(NamedTuple):
     """Configuration of one interface, whatever device it is.
 
@@ -360,13 +379,14 @@ class Foreign(NamedTuple):
         return (self.ns, self.what, self.name)
 
 
-Device = Bridge | Veth | Vxlan
+Device = Bridge | Veth | Vxlan | Tun
 
 Resource = (
     Netns
     | Bridge
     | Veth
     | Vxlan
+    | Tun
     | Interface
     | Addr
     | Route

@@ -22,6 +22,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
@@ -90,6 +91,7 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
         f"{r.ns} vxlan {r.name} id {r.vni} local {r.local} dev {r.parent} dstport {r.port} "
         f"{'learning' if r.learning else 'nolearning'}"
     ),
+    Tun: lambda r: f"{r.ns} tun {r.name}",
     Interface: _interface,
     Addr: lambda r: f"{r.ns} addr {r.dev} {r.address} scope {r.scope}",
     Route: _route,

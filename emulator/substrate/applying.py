@@ -23,10 +23,11 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, ethtool, meanwhile, nft
+from emulator.substrate import encode, ethtool, meanwhile, nft, tun
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
 from emulator.substrate.preparing import Birth, End, Work, prepare
@@ -54,9 +55,14 @@ class Applier:
         with self.spaces.creating(names):
             if names:
                 self._sysctls.learn_birth(r for op in makes if type(r := op.resource) is Sysctl)
-            devices, works, births = prepare(makes, self._index, self._sysctls, frozenset(names))
+            devices, tuns, works, births = prepare(
+                makes, self._index, self._sysctls, frozenset(names)
+            )
         for group_devices in devices:
             self._send(*group_devices)
+        for one in tuns:
+            self.spaces.enter(one.ns)
+            guard(one, lambda one=one: tun.create(one.name, self._index(one.ns, one.name)))  # type: ignore[misc]
         total = len(makes)
         done = total - sum(work.steps for work in works)
         for work in works:
@@ -118,7 +124,7 @@ class Applier:
         batch: list[tuple[Message, Resource]] = []
         for op in ops:
             r, index = op.resource, self._index
-            if type(r) in (Bridge, Veth, Vxlan):
+            if type(r) in (Bridge, Veth, Vxlan, Tun):
                 batch.append((encode.delete_device(ns, r.name, index), r))  # type: ignore[union-attr]
             elif type(r) is Addr:
                 batch.append((encode.addr(r, index, False), r))
@@ -142,7 +148,7 @@ class Applier:
         self._send(ns, [r for _, r in batch], list(pack([m for m, _ in batch])))
         for op in ops:
             r = op.resource
-            if type(r) in (Bridge, Vxlan, Veth):
+            if type(r) in (Bridge, Vxlan, Veth, Tun):
                 self.spaces.unlearn(r.ns, r.name)  # type: ignore[union-attr]
             if type(r) is Veth:
                 self.spaces.unlearn(r.peer_ns, r.peer)
