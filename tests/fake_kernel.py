@@ -213,7 +213,7 @@ class FakeKernel:
                 self._enslave(want, want.master)
         if want.master and want.hairpin != (known.hairpin and want.master == known.master):
             device.config = device.config._replace(hairpin=want.hairpin)
-        offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro}
+        offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro, "tx": want.tx}
         device.config = device.config._replace(**offloads)
         if want.up != device.config.up:
             device.config = device.config._replace(up=want.up)

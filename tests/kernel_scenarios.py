@@ -173,6 +173,14 @@ def _scenarios() -> Iterable[Scenario]:
     )
     yield s("hairpin", BRIDGED, (change(PORT, PORT._replace(hairpin=True)),))
 
+    bare = WIRED[5]._replace(tx=False)  # type: ignore[call-arg]
+    yield s("checksums by software", WIRED, (change(WIRED[5], bare),))
+    yield s(
+        "checksums by software from birth",
+        (*A, Bridge("a", "br")),
+        make(up("a", "br")._replace(tx=False)),
+    )
+
     yield s("no such parent", A, make(VX), "ENODEV")
     yield s("the same VNI and port twice", TUNNEL, make(VX._replace(name="vy")), "EEXIST")
     yield s("the same VNI on another port", TUNNEL, make(VX._replace(name="vy", port=4789)))

@@ -125,8 +125,9 @@ class Interface(NamedTuple):
 
     ``mac`` is empty where the kernel's random one stays. ``master`` is the bridge
     that it is a port of, or empty; ``hairpin`` concerns a port. ``tso``, ``gso``
-    and ``gro`` are the *requested* offloads. The kernel makes no IPv6 link-local address
-    by itself: where there is one, it is an :class:`Addr` (see docs/datapaths.md).
+    and ``gro`` are the *requested* offloads, ``tx`` that of checksums. The kernel makes no
+    IPv6 link-local address by itself: where there is one, it is an :class:`Addr` (see
+    docs/datapaths.md).
     """
 
     ns: str
@@ -139,6 +140,7 @@ class Interface(NamedTuple):
     tso: bool = True
     gso: bool = True
     gro: bool = True
+    tx: bool = True
 
     @property
     def kind(self) -> str:

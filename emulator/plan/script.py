@@ -170,6 +170,7 @@ def _interface(r: Interface) -> Iterator[str]:
         master = f" master {r.master}" if r.master else ""
         yield f"{at} mtu {r.mtu}{mac}{master} addrgenmode none\n"
         offloads = f"tso {_on(r.tso)} gso {_on(r.gso)} gro {_on(r.gro)}"
+        offloads += "" if r.tx else " tx off"
         yield f"ip netns exec {r.ns} ethtool -K {r.name} {offloads}\n"
     if r.hairpin:
         yield f"{at} type bridge_slave hairpin on\n"

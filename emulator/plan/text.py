@@ -41,7 +41,7 @@ def _interface(r: Interface) -> str:
         text += f" master {r.master} hairpin {'on' if r.hairpin else 'off'}"
     return (
         f"{text} tso {'on' if r.tso else 'off'} gso {'on' if r.gso else 'off'}"
-        f" gro {'on' if r.gro else 'off'}"
+        f" gro {'on' if r.gro else 'off'}{'' if r.tx else ' tx off'}"
     )
 
 

@@ -92,7 +92,6 @@ class Observer:
             yield Tun(ns, link.name)
         elif link.kind != "veth" and link.name != "lo":
             yield Foreign(ns, "device", link.name, link.kind or "device")
-        tso, gso, gro = ethtool.requested(socket.socket, link.name)
         yield Interface(
             ns,
             link.name,
@@ -101,9 +100,7 @@ class Observer:
             link.mac,
             names.get(link.master, ""),
             link.hairpin,
-            tso,
-            gso,
-            gro,
+            *ethtool.requested(socket.socket, link.name),
         )
 
     @staticmethod

@@ -121,7 +121,7 @@ def _try_all() -> list[Tried]:
     def offloads() -> None:
         bits = ethtool.feature_bits()
         ethtool.change(route.socket, "t0", bits.gro, bits.tso | bits.gso)
-        if ethtool.requested(route.socket, "t0") != (False, False, True):
+        if ethtool.requested(route.socket, "t0") != (False, False, True, True):
             raise OSError(95, "the request has no effect")
 
     def masquerade() -> None:
