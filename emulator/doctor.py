@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
-from emulator.substrate import nft
+from emulator.substrate import compiler, nft
 from emulator.substrate.process import PACKAGES
 from emulator.substrate.trial import Tried, features
 
@@ -47,7 +47,7 @@ _TOOLS = {
     "tcpdump": "podwire capture",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
-    "gcc": "the replay floor of the bring-up experiment",
+    "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
 }
 _SELDOM = ("tun",)
 """Features that few plugins ask for."""
@@ -90,9 +90,13 @@ def installed(tool: str) -> str:
 def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     """Refuse what cannot come up here; return what will come up but may disappoint.
 
-    ``programs``: daemons that the lab runs. Unsupported with the remedy.
+    ``programs``: daemons that the lab runs; our own are compiled where they are not yet.
+    Unsupported with the remedy.
     """
     nft.load()
+    ours = compiler.PROGRAMS.keys() & set(programs)
+    for name in sorted(ours):
+        compiler.program(name)
     missing = [
         Problem(f.what, f.found, f.expected, f.remedy)
         for f in (_open_files(spec), _namespace_limit(spec))
@@ -101,7 +105,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     missing += [
         Problem(name, "not installed", f"what {spec.network.plugin} runs on every node",
                 f"sudo apt-get install {PACKAGES[name]}" if name in PACKAGES else "install it")
-        for name in sorted(set(programs))
+        for name in sorted({*programs} - ours)
         if not installed(name)
     ]  # fmt: skip
     if missing:

@@ -336,7 +336,7 @@ class Process(NamedTuple):
     """A process that the lab keeps in the namespace: a container's command, or a daemon.
 
     ``reads``: files of the namespace that it takes its configuration from; it is sent SIGHUP
-    when one of them changes.
+    when one of them changes. ``holds``: TUN devices that are its own, and go when it fails.
     """
 
     ns: str
@@ -346,6 +346,7 @@ class Process(NamedTuple):
     restart: Literal["Always", "OnFailure", "Never"]
     role: Literal["container", "daemon"] = "container"
     reads: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -356,9 +357,11 @@ class Process(NamedTuple):
         return (self.ns, "process", self.name)
 
 
-def daemon(ns: str, name: str, argv: Sequence[str], *reads: str) -> Process:
+def daemon(
+    ns: str, name: str, argv: Sequence[str], *reads: str, holds: Sequence[str] = ()
+) -> Process:
     """A daemon, started again whenever it ends."""
-    return Process(ns, name, tuple(argv), (), "Always", "daemon", reads)
+    return Process(ns, name, tuple(argv), (), "Always", "daemon", reads, tuple(holds))
 
 
 class Foreign(NamedTuple):

@@ -79,8 +79,9 @@ def _file(r: File) -> str:
 def _process(r: Process) -> str:
     env = "".join(f"{name}={shlex.quote(value)} " for name, value in r.env)
     what = "daemon" if r.role == "daemon" else "process"
-    reads = "".join(f" reads {path}" for path in r.reads)
-    return f"{r.ns} {what} {r.name} restart {r.restart}{reads}: {env}{shlex.join(r.argv)}"
+    files = "".join(f" reads {path}" for path in r.reads)
+    files += "".join(f" holds {device}" for device in r.holds)
+    return f"{r.ns} {what} {r.name} restart {r.restart}{files}: {env}{shlex.join(r.argv)}"
 
 
 _LINES: dict[type[Any], Callable[[Any], str]] = {

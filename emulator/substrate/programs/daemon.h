@@ -1,7 +1,8 @@
 /* What the daemons of this folder share: a file of settings, SIGHUP, a checksum, messages.
  *
  * A file of settings has a line per setting, a word and its values; '#' begins a comment.
- * Messages go to standard error, one line each.
+ * Settings that are in force lie beside them in a copy, SETTINGS.active, for whoever waits until
+ * they are. Messages go to standard error, one line each.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -17,6 +18,7 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum { LARGEST = 65536, MOST_WORDS = 8 };
@@ -34,7 +36,21 @@ static void say(const char *format, ...)
 	dprintf(2, "%s\n", line);
 }
 
+/* For what can be wrong with every packet: heard once a second. */
+#define complain(...) (seldom() ? say(__VA_ARGS__) : (void)0)
 #define die(...) (say(__VA_ARGS__), exit(1))
+
+static int seldom(void)
+{
+	static time_t last;
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	if (now.tv_sec == last)
+		return 0;
+	last = now.tv_sec;
+	return 1;
+}
 
 static void on_hangup(int number)
 {
@@ -86,6 +102,32 @@ static int read_settings(const char *path, int (*take)(char **word, int count, v
 	}
 	fclose(file);
 	return good;
+}
+
+/* For settings that a running daemon cannot take over. */
+static void start_again(char **argv)
+{
+	execv("/proc/self/exe", argv);
+	die("starting again: %s", strerror(errno));
+}
+
+/* Says that the settings are in force: a copy of them, there at once and whole. */
+static void confirm_settings(const char *path)
+{
+	char active[512], fresh[520], text[4096];
+	int from = open(path, O_RDONLY | O_CLOEXEC), to;
+	ssize_t length;
+
+	snprintf(active, sizeof active, "%s.active", path);
+	snprintf(fresh, sizeof fresh, "%s.new", active);
+	to = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	while ((length = read(from, text, sizeof text)) > 0)
+		if (write(to, text, length) != length)
+			break;
+	if (from < 0 || to < 0 || length || rename(fresh, active))
+		say("%s: %s", active, strerror(errno));
+	close(from);
+	close(to);
 }
 
 static int take_port(const char *word, in_port_t *port)

@@ -15,7 +15,8 @@
  * Not here is what needs the TCP connection between routers: heartbeats, the tests of path MTU and
  * of fragments, which then count as passed, peers that find each other, relaying.
  *
- * Settings (SIGHUP rereads them; of a running one only the peers change):
+ * Settings (SIGHUP rereads them and measures all paths again; for others than the peers it starts
+ * again):
  *
  *     capture vethwe-pcap
  *     port 6783
@@ -30,7 +31,6 @@
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
-#include <time.h>
 
 enum {
 	NAME = 6,
@@ -168,7 +168,7 @@ static void flush(struct peer *p, struct batch *b)
 		sent = sendto(udp, b->data, b->length, 0, (void *)&p->at, sizeof p->at);
 	}
 	if (sent < 0)
-		say("to %s: %s", inet_ntoa(p->at.sin_addr), strerror(errno));
+		complain("to %s: %s", inet_ntoa(p->at.sin_addr), strerror(errno));
 	b->length = 0;
 }
 
@@ -187,7 +187,7 @@ static void append(struct peer *p, struct batch *b, const uint8_t *frame, size_t
 	if (b->length && b->length + FRAME_HEAD + length > (size_t)p->payload)
 		flush(p, b);
 	if (PACKET_HEAD + FRAME_HEAD + length > most)
-		return say("to %s: a frame of %zu bytes is too long", inet_ntoa(p->at.sin_addr), length);
+		return complain("to %s: a frame of %zu bytes is too long", inet_ntoa(p->at.sin_addr), length);
 	if (!b->length) {
 		memcpy(b->data, own.name, NAME);
 		b->length = PACKET_HEAD;
@@ -215,7 +215,7 @@ static struct iphdr *ipv4(const uint8_t *frame, size_t length)
 static void inject(const uint8_t *frame, size_t length)
 {
 	if (send(capture, frame, length, 0) < 0)
-		say("into %s: %s", own.capture, strerror(errno));
+		complain("into %s: %s", own.capture, strerror(errno));
 }
 
 static void fragmentation_needed(const uint8_t *frame, size_t length, int mtu)
@@ -284,7 +284,7 @@ static int captured(uint8_t *frame)
 		return length >= 0;
 	from = whereabouts(eth->h_source);
 	if (from && memcmp(from, own.name, NAME))
-		return say("a frame from an address of another peer"), 1;
+		return complain("a frame from an address of another peer"), 1;
 	learn(eth->h_source, own.name);
 	if (!memcmp(eth->h_dest, stp, ETH_ALEN))
 		return 1;
@@ -318,7 +318,7 @@ static int arrived(uint8_t *packet)
 
 		at += FRAME_HEAD + size;
 		if (at > length)
-			return say("a frame that is cut short"), 1;
+			return complain("a frame that is cut short"), 1;
 		/* those without addresses are for the router itself: heartbeats, tests */
 		if (size < ETH_HLEN || memcmp(to, own.name, NAME) || !find_peer(from) ||
 		    !memcmp(eth->h_source, nobody, ETH_ALEN))
@@ -391,16 +391,21 @@ static void leave(struct peer *p)
 	free(p->plain.data);
 }
 
-static void change_peers(const char *path)
+static void change_peers(char **argv)
 {
+	const char *path = argv[1];
 	struct settings next = { 0 }, old = own;
 
 	if (read_settings(path, take, &next)) {
+		if (strcmp(next.capture, own.capture) || next.port != own.port ||
+		    memcmp(next.name, own.name, NAME))
+			start_again(argv);
 		own.peer = next.peer;
 		own.peers = next.peers;
 		for (size_t i = 0; i < own.peers; i++)
 			reach(&own.peer[i]);
 		next = old;
+		confirm_settings(path);
 	}
 	for (size_t i = 0; i < next.peers; i++)
 		leave(&next.peer[i]);
@@ -452,13 +457,14 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < own.peers; i++)
 		reach(&own.peer[i]);
 	say("%s: %zu peers", own.capture, own.peers);
+	confirm_settings(argv[1]);
 	for (;;) {
 		struct pollfd fds[] = { { capture, POLLIN, 0 }, { udp, POLLIN, 0 } };
 
 		await(fds, 2);
 		if (reread) {
 			reread = 0;
-			change_peers(argv[1]);
+			change_peers(argv);
 		}
 		for (int i = 0; i < AT_ONCE && captured(buffer + ALIGN); i++)
 			;

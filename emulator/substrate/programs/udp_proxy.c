@@ -8,7 +8,7 @@
  * As there, one packet costs one read and one send: no batches, no super-packets. The kernel
  * segments and checksums what is read from a TUN device that was opened without offloads.
  *
- * Settings (SIGHUP rereads them; of a running proxy only the peers change):
+ * Settings (SIGHUP rereads them; for others than the peers it starts again):
  *
  *     device flannel0                       a TUN device, there already and configured
  *     address 10.244.1.0                    the sender of "net unreachable"
@@ -124,7 +124,7 @@ static void unreachable(int tun, in_addr_t from, const uint8_t *packet, size_t l
 	memcpy(answer.quoted, packet, quoted);
 	answer.icmp.checksum = checksum(&answer.icmp, sizeof answer.icmp + quoted);
 	if (write(tun, &answer, whole) < 0)
-		say("net unreachable: %s", strerror(errno));
+		complain("net unreachable: %s", strerror(errno));
 }
 
 static int is_packet(const uint8_t *packet, ssize_t length)
@@ -152,7 +152,7 @@ static int outwards(int tun, int udp, const struct settings *s, uint8_t *packet)
 		unreachable(tun, s->address, packet, length);
 	else if (hop((struct iphdr *)packet) &&
 		 sendto(udp, packet, length, 0, (const void *)to, sizeof *to) < 0)
-		say("to %s: %s", inet_ntoa(to->sin_addr), strerror(errno));
+		complain("to %s: %s", inet_ntoa(to->sin_addr), strerror(errno));
 	return 1;
 }
 
@@ -164,7 +164,7 @@ static int inwards(int tun, int udp, uint8_t *packet)
 		return 0;
 	if (is_packet(packet, length) && hop((struct iphdr *)packet) &&
 	    write(tun, packet, length) < 0)
-		say("to the TUN device: %s", strerror(errno));
+		complain("to the TUN device: %s", strerror(errno));
 	return 1;
 }
 
@@ -188,6 +188,13 @@ static int open_udp(const struct sockaddr_in *at)
 	return udp;
 }
 
+static int same_but_peers(const struct settings *a, const struct settings *b)
+{
+	return !strcmp(a->device, b->device) && a->address == b->address &&
+	       a->listen.sin_addr.s_addr == b->listen.sin_addr.s_addr &&
+	       a->listen.sin_port == b->listen.sin_port;
+}
+
 int main(int argc, char **argv)
 {
 	static uint8_t packet[LARGEST] __attribute__((aligned(8)));
@@ -205,6 +212,7 @@ int main(int argc, char **argv)
 	tun = open_tun(s.device);
 	udp = open_udp(&s.listen);
 	say("%s: %zu peers", s.device, s.peers);
+	confirm_settings(argv[1]);
 	for (;;) {
 		struct pollfd fds[] = { { tun, POLLIN, 0 }, { udp, POLLIN, 0 } };
 
@@ -214,10 +222,13 @@ int main(int argc, char **argv)
 
 			reread = 0;
 			if (read_settings(argv[1], take, &next)) {
+				if (!same_but_peers(&s, &next))
+					start_again(argv);
 				free(s.peer);
 				s.peer = next.peer;
 				s.peers = next.peers;
 				say("%s: %zu peers", s.device, s.peers);
+				confirm_settings(argv[1]);
 			} else {
 				free(next.peer);
 			}
