@@ -3,9 +3,8 @@
 Applying it makes the fault, applying the whole plan again heals it; nothing else knows
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
 loses carrier and stays administratively up. What the kernel forgets by itself when an
-interface goes down (its routes, its neighbours, its addresses of IPv6 but those that a
-setting keeps) is left out of the plan, or verify would miss it. A daemon that has failed is not
-in the plan. What daemons write is left out as well: they see the fault themselves, and their
+from emulator.plan.cascade import device_of
+from emulator.plan.resources import Addr, Interface, Key, Process, Resource, Sysctl, Tun, Veth
 rooms say what they make of it (``compile.faulted``).
 """
 
@@ -16,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.plan import Plan
-from emulator.plan.resources import Addr, Interface, Key, Resource, Sysctl, Veth
+from emulator.plan.cascade import device_of
+from emulator.plan.resources import Addr, Interface, Key, Process, Resource, Sysctl, Tun, Veth
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
@@ -54,10 +54,18 @@ def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
 
 def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
     gone = {(key[0], key[2]) for key in down}
+    closed = {
+        (r.ns, name)
+        for entry in plan
+        if type(r := entry.resource) is Process and r.key in dead
+        for name in r.holds
+    }
     result = Plan()
     for entry in plan:
         r = entry.resource
         if entry.owner == "expected" or r.key in dead:
+            continue
+        if closed and (r.ns, r.name if type(r) is Tun else device_of(r)) in closed:
             continue
         if r.key in down and type(r) is Interface:
             r = r._replace(up=False)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import shutil
 import sys
@@ -15,7 +16,7 @@ from typing import NamedTuple
 
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
-from emulator.substrate import nft
+from emulator.substrate import compiler, nft
 from emulator.substrate.process import PACKAGES
 from emulator.substrate.trial import Tried, features
 
@@ -46,12 +47,15 @@ _TOOLS = {
     "tcpdump": "podwire capture",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
-    "gcc": "the replay floor of the bring-up experiment",
+    "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
 }
+_SELDOM = ("tun",)
+"""Features that few plugins ask for."""
 _MODULES = {
     "veth": "veth",
     "bridge": "bridge",
     "vxlan": "vxlan",
+    "tun": "tun",
     "nftables with masquerade": "nft_masq",
     "tbf": "sch_tbf",
     "htb": "sch_htb",
@@ -86,9 +90,13 @@ def installed(tool: str) -> str:
 def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     """Refuse what cannot come up here; return what will come up but may disappoint.
 
-    ``programs``: daemons that the lab runs. Unsupported with the remedy.
+    ``programs``: daemons that the lab runs; our own are compiled where they are not yet.
+    Unsupported with the remedy.
     """
     nft.load()
+    ours = compiler.PROGRAMS.keys() & set(programs)
+    for name in sorted(ours):
+        compiler.program(name)
     missing = [
         Problem(f.what, f.found, f.expected, f.remedy)
         for f in (_open_files(spec), _namespace_limit(spec))
@@ -97,7 +105,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     missing += [
         Problem(name, "not installed", f"what {spec.network.plugin} runs on every node",
                 f"sudo apt-get install {PACKAGES[name]}" if name in PACKAGES else "install it")
-        for name in sorted(set(programs))
+        for name in sorted({*programs} - ours)
         if not installed(name)
     ]  # fmt: skip
     if missing:
@@ -134,7 +142,7 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
                 f"kernel: {one.feature}",
                 "works" if one.works else one.words,
                 one.works,
-                True,
+                one.feature not in _SELDOM,
                 "" if one.works else _remedy(one),
             )
         )
@@ -176,6 +184,8 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
 def _remedy(one: Tried) -> str:
     if "libnftables" in one.words:
         return "sudo apt-get install nftables"
+    if one.feature == "tun" and os.path.exists("/dev/net/tun"):
+        return "sudo chmod 0666 /dev/net/tun, which is how distributions have it"
     module = _MODULES.get(one.feature)
     return f"sudo modprobe {module}; or use a kernel that has it" if module else ""
 

@@ -4,7 +4,7 @@ Four kinds. A *link* is a cable of the topology: when it fails, the interfaces a
 ends lose carrier and stay administratively up. An *interface* is a kernel object that is
 set administratively down. A *node* that fails loses all its cables at once, its uplink
 and those of its pods, as if the machine were gone. A *daemon* that fails is killed and stays
-dead; what it has written stays in the kernel.
+dead; what it has written stays in the kernel, but for devices that it held open.
 """
 
 from __future__ import annotations

@@ -34,6 +34,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
     veth,
@@ -101,7 +102,7 @@ class FakeKernel:
                     raise _refused(r, errno.EEXIST)
                 self.spaces[r.ns] = _Space(r.ns)
         born: dict[End, Interface] = {}
-        for kind in (Bridge, Veth, Vxlan):
+        for kind in (Bridge, Veth, Vxlan, Tun):
             for op in makes:
                 if type(op.resource) is kind:
                     self._create(op.resource, configs, born)
@@ -159,7 +160,7 @@ class FakeKernel:
                 self._enslave(config, config.master)
                 born[near] = born[near]._replace(master=config.master)
             return
-        assert type(r) is Bridge or type(r) is Vxlan
+        assert type(r) is Bridge or type(r) is Vxlan or type(r) is Tun
         self._free(r, r.ns, r.name)
         config = self._newborn(r, r.ns, r.name, configs, 65535)
         if type(r) is Vxlan:
@@ -212,7 +213,7 @@ class FakeKernel:
                 self._enslave(want, want.master)
         if want.master and want.hairpin != (known.hairpin and want.master == known.master):
             device.config = device.config._replace(hairpin=want.hairpin)
-        offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro}
+        offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro, "tx": want.tx}
         device.config = device.config._replace(**offloads)
         if want.up != device.config.up:
             device.config = device.config._replace(up=want.up)
@@ -347,7 +348,7 @@ class FakeKernel:
         space = self._space(r)
         if type(r) is Netns:
             del self.spaces[r.ns]
-        elif type(r) in (Bridge, Veth, Vxlan):
+        elif type(r) in (Bridge, Veth, Vxlan, Tun):
             self._device(r, r.name)  # type: ignore[union-attr]
             self._remove_device(r.ns, r.name)  # type: ignore[union-attr]
         elif type(r) is Sysctl:

@@ -25,6 +25,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Vxlan,
     veth,
 )
@@ -91,6 +92,7 @@ PORT = up("a", "x", mac="02:00:00:00:00:0a", master="br")
 BRIDGED = (*A, *B, Bridge("a", "br"), CABLE, up("a", "br"), PORT, up("b", "y"))
 VX = Vxlan("a", "vx", 1, "x", "10.0.0.1", 8472, False)
 TUNNEL = (*WIRED, VX, up("a", "vx", 1450), ADDR)
+TUN = Tun("a", "tun0")
 ROUTE = Route("a", "10.1.0.0/16", "10.0.0.2", "x")
 NEIGH = Neigh("a", "x", "10.0.0.9", "02:00:00:00:00:09")
 FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
@@ -171,9 +173,28 @@ def _scenarios() -> Iterable[Scenario]:
     )
     yield s("hairpin", BRIDGED, (change(PORT, PORT._replace(hairpin=True)),))
 
+    bare = WIRED[5]._replace(tx=False)  # type: ignore[call-arg]
+    yield s("checksums by software", WIRED, (change(WIRED[5], bare),))
+    yield s(
+        "checksums by software from birth",
+        (*A, Bridge("a", "br")),
+        make(up("a", "br")._replace(tx=False)),
+    )
+
     yield s("no such parent", A, make(VX), "ENODEV")
     yield s("the same VNI and port twice", TUNNEL, make(VX._replace(name="vy")), "EEXIST")
     yield s("the same VNI on another port", TUNNEL, make(VX._replace(name="vy", port=4789)))
+
+    proxied = (*A, TUN, up("a", "tun0", 1472))
+    yield s("a TUN device", A, make(*proxied[2:]))
+    yield s("a TUN device of an MTU it is not born with", A, make(TUN, up("a", "tun0", 9000)))
+    yield s("a TUN device twice", proxied, make(TUN), "EEXIST")
+    yield s("a TUN device of the name of a bridge", BRIDGED, make(Tun("a", "br")), "EEXIST")
+    yield s("a TUN device of 16 characters", A, make(Tun("a", "t" * 16)), "ERANGE")
+    over = Route("a", "10.1.0.0/16", "", "tun0")
+    yield s("a TUN device goes", (*proxied, Addr("a", "tun0", "10.1.1.0/32"), over), remove(TUN))
+    plain = proxied[3]._replace(tso=False, gso=False, gro=False)
+    yield s("a TUN device without offloads", proxied, (change(proxied[3], plain),))
 
     yield s("an address twice", ON, make(ADDR), "EEXIST")
     yield s("an address on no device", A, make(ADDR), "ENODEV")

@@ -26,6 +26,9 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     yield from flannel.daemon(context, node)
 
 
+learnt = flannel.learnt
+
+
 def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod with an interface of its own on its node."""
     spec = context.spec

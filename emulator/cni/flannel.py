@@ -1,23 +1,27 @@
 """flannel: the pod network of one subnet per node.
 
 Faithful: the state that flanneld and its CNI plugin leave on each node for the backends
-``vxlan`` (with and without ``directRouting``), ``host-gw`` and ``alloc`` (which leaves the way
-between nodes to the underlay): bridge ``cni0`` with hairpin ports, ``flannel.<vni>``, neighbour
-and forwarding entries, routes, MTU, masquerade and forward rules in either flavour
+``vxlan`` (with and without ``directRouting``), ``host-gw``, ``udp`` and ``alloc`` (which leaves
+the way between nodes to the underlay): bridge ``cni0`` with hairpin ports, ``flannel.<vni>``,
+neighbour and forwarding entries, routes, MTU, masquerade and forward rules in either flavour
 (``iptables``, written as the tables ``ip nat`` and ``ip filter`` that iptables-nft uses, or
-``nftables``), ``/run/flannel/subnet.env``.
+``nftables``), ``/run/flannel/subnet.env``. Under ``udp`` packets go through user space: the
+process ``flanneld`` of a node runs our ``udp-proxy``, which has flannel's wire and its ways with
+TTL and unknown destinations.
 
 Not modelled: leases (etcd or node annotations) and their renewal; the mark rule's
 counterpart kube-proxy; IPv6 and the ``flannel-v6`` device. Names and MAC addresses that
-flannel draws at random come from a hash. IPv6 link-local addresses are never generated.
+flannel draws at random come from a hash. Under ``udp``: another port; and ``flannel0`` is made
+by the lab, so it is persistent and outlives a ``flanneld`` that is started again, though not one
+that ``podwire fail`` has killed. IPv6 link-local addresses are never generated.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.cni.context import Context
-from emulator.datapath import bridged, vxlan
+from emulator.cni.context import Context, Learnt
+from emulator.datapath import bridged, proxied, vxlan
 from emulator.datapath.naming import mac
 from emulator.datapath.offload import features
 from emulator.plan.resources import (
@@ -33,6 +37,9 @@ from emulator.plan.resources import (
 from emulator.spec.resolved import Node, Pod
 
 BRIDGE = "cni0"
+DAEMON = "flanneld"
+_UDP_PORT = 8285
+_OVERHEAD = {"vxlan": vxlan.OVERHEAD_IPV4, "udp": proxied.OVERHEAD_IPV4}
 
 
 def node(context: Context, node: Node) -> Iterator[Resource]:
@@ -46,6 +53,8 @@ def daemon(context: Context, node: Node) -> Iterator[Resource]:
     backend = context.spec.network.backend
     if backend == "vxlan":
         yield from _vxlan(context, node)
+    elif backend == "udp":
+        yield from proxied.node(_proxy(context, node))
     elif backend == "host-gw":
         for peer in context.spec.nodes:
             if peer.name != node.name:
@@ -65,10 +74,15 @@ def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     )
 
 
+def learnt(context: Context, node: Node) -> Learnt:
+    """What flanneld writes by itself: under ``udp``, that it has its table."""
+    if context.spec.network.backend == "udp" and not context.wires.dead(node.name, DAEMON):
+        yield DAEMON, proxied.active(_proxy(context, node))
+
+
 def mtu(context: Context) -> int:
     """FLANNEL_MTU: of the bridge and of the pods."""
-    links = context.spec.links.mtu
-    return links - vxlan.OVERHEAD_IPV4 if context.spec.network.backend == "vxlan" else links
+    return context.spec.links.mtu - _OVERHEAD.get(context.spec.network.backend, 0)
 
 
 def _bridge(context: Context, node: Node) -> bridged.BridgeSettings:
@@ -126,6 +140,27 @@ def _vxlan(context: Context, node: Node) -> Iterator[Resource]:
                 context.vtep_mac(peer.name, dev),
                 addressing.node[peer.name],
             )
+
+
+def _proxy(context: Context, node: Node) -> proxied.ProxySettings:
+    spec, addressing = context.spec, context.addressing
+    return proxied.ProxySettings(
+        node=node.name,
+        dev="flannel0",
+        address=_subnet_address(context, node.name),
+        network=spec.pod_cidr,
+        mtu=mtu(context),
+        offload=spec.links.offload,
+        name=DAEMON,
+        path="/run/flannel/udp.conf",
+        underlay=addressing.node[node.name],
+        port=_UDP_PORT,
+        peers=[
+            proxied.Peer(addressing.node_subnet[peer.name], addressing.node[peer.name])
+            for peer in spec.nodes
+            if peer.name != node.name
+        ],
+    )
 
 
 def _direct(context: Context, node: Node, peer: Node) -> Route:

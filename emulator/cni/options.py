@@ -47,7 +47,7 @@ class _FlannelBackends(NetworkOptions):
         "port": ("vxlan",),
     }
 
-    backend: Literal["vxlan", "host-gw", "alloc"] = "vxlan"
+    backend: Literal["vxlan", "host-gw", "udp", "alloc"] = "vxlan"
     directRouting: bool = Field(
         default=False, description="vxlan: route directly to nodes of the same layer-2 segment"
     )
@@ -89,7 +89,7 @@ class Plugin(NamedTuple):
     one_segment: Mapping[str, str] = {}
 
 
-_FLANNEL_BACKENDS = ("vxlan", "host-gw", "alloc")
+_FLANNEL_BACKENDS = ("vxlan", "host-gw", "udp", "alloc")
 
 _HOST_GW_NEEDS_ONE_SEGMENT = {
     "host-gw": "flannel's host-gw makes each node the gateway of its own pod subnet and so needs "

@@ -15,6 +15,9 @@ from emulator.spec.resolved import Network, ResolvedSpec
 from emulator.wires import Wires
 
 VXLAN_BYTES = 50
+UDP_BYTES = 28
+UDP_DEVICE = "flannel0"
+DAEMON = "flanneld"
 
 
 class Backend(model.Model):
@@ -30,12 +33,20 @@ class Backend(model.Model):
         self.masquerade = self.masquerade_to_nodes = bool(network.option("ipMasq"))
         if self._backend == "vxlan":
             self.pod_mtu -= VXLAN_BYTES
+        elif self._backend == "udp":
+            self._tunnel = UDP_DEVICE
+            self.pod_mtu -= UDP_BYTES
 
     @classmethod
     def devices(cls, network: Network) -> tuple[str, ...]:
         """The bridge, if any, and the tunnel."""
-        tunnel = (f"flannel.{network.option('vni')}",) if network.backend == "vxlan" else ()
-        return super().devices(network) + tunnel
+        tunnel = {"vxlan": (f"flannel.{network.option('vni')}",), "udp": (UDP_DEVICE,)}
+        return super().devices(network) + tunnel.get(network.backend, ())
+
+    @classmethod
+    def daemons(cls, network: Network) -> tuple[str, ...]:
+        """The one whose end is felt: under ``udp`` every packet passes through it."""
+        return (DAEMON,) if network.backend == "udp" else ()
 
     def leg(self, near: str, far: str) -> Leg:
         """By the backend."""
@@ -57,8 +68,17 @@ class Backend(model.Model):
             return Leg(node, words, broken)
         tunnel, down = self._tunnel, self.wires.down
         broken = down(near, tunnel) or down(far, tunnel) or broken
+        address = self.at.node_subnet[near].partition("/")[0]
+        if self._backend == "udp":
+            dead = self.wires.dead
+            broken = dead(near, DAEMON) or dead(far, DAEMON) or broken
+            words = (
+                f"{near} and {far} route it through {tunnel}, and {DAEMON} of both counts as a "
+                "router: four hops, the underlay's hidden"
+            )
+            return Leg(address, words, broken, hops=4)
         words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
-        return Leg(self.at.node_subnet[near].partition("/")[0], words, broken)
+        return Leg(address, words, broken)
 
     def also_outside(self, near: str) -> str:
         """Rule 6 of the iptables form."""

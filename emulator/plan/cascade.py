@@ -67,7 +67,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
             if (key[0], key[2]) in devices:
                 gone.add(key)
         else:
-            at = (key[0], _device(r))
+            at = (key[0], device_of(r))
             if at in devices or (at in bare and _needs_address(r)):
                 gone.add(key)
     return Removal(named - gone, gone, devices)
@@ -79,7 +79,7 @@ def _needs_address(r: Resource) -> bool:
     return type(r) is Neigh and family(r.address) is IPV4
 
 
-def _device(r: Resource) -> str:
+def device_of(r: Resource) -> str:
     """The interface that a resource stands on, or empty."""
     if type(r) is Interface:
         return r.name
@@ -95,7 +95,7 @@ def interface_of(r: Sysctl) -> str:
 def _without_address(named: Set[Key], observed: Mapping[Key, Resource]) -> set[tuple[str, str]]:
     """The interfaces that lose every address of IPv4 they have."""
     losing = {
-        (key[0], _device(observed[key]))
+        (key[0], device_of(observed[key]))
         for key in named
         if key[1] == "addr" and family(key[2]) is IPV4
     }

@@ -100,6 +100,7 @@ ORDER = {
             "bridge",
             "veth",
             "vxlan",
+            "tun",
             "foreign",
             "interface",
             "addr",

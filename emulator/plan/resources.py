@@ -101,13 +101,33 @@ class Vxlan(NamedTuple):
         return (self.ns, "device", self.name)
 
 
+class Tun(NamedTuple):
+    """A TUN device, there without the process that reads and writes its IPv4 packets.
+
+    It has no MAC address and no offloads of its own: whoever opens it gets packets that the
+    kernel has segmented and checksummed.
+    """
+
+    ns: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        return "tun"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+
 class Interface(NamedTuple):
     """Configuration of one interface, whatever device it is.
 
     ``mac`` is empty where the kernel's random one stays. ``master`` is the bridge
     that it is a port of, or empty; ``hairpin`` concerns a port. ``tso``, ``gso``
-    and ``gro`` are the *requested* offloads. The kernel makes no IPv6 link-local address
-    by itself: where there is one, it is an :class:`Addr` (see docs/datapaths.md).
+    and ``gro`` are the *requested* offloads, ``tx`` that of checksums. The kernel makes no
+    IPv6 link-local address by itself: where there is one, it is an :class:`Addr` (see
+    docs/datapaths.md).
     """
 
     ns: str
@@ -120,6 +140,7 @@ class Interface(NamedTuple):
     tso: bool = True
     gso: bool = True
     gro: bool = True
+    tx: bool = True
 
     @property
     def kind(self) -> str:
@@ -315,7 +336,7 @@ class Process(NamedTuple):
     """A process that the lab keeps in the namespace: a container's command, or a daemon.
 
     ``reads``: files of the namespace that it takes its configuration from; it is sent SIGHUP
-    when one of them changes.
+    when one of them changes. ``holds``: TUN devices that are its own, and go when it fails.
     """
 
     ns: str
@@ -325,6 +346,7 @@ class Process(NamedTuple):
     restart: Literal["Always", "OnFailure", "Never"]
     role: Literal["container", "daemon"] = "container"
     reads: tuple[str, ...] = ()
+    holds: tuple[str, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -335,9 +357,11 @@ class Process(NamedTuple):
         return (self.ns, "process", self.name)
 
 
-def daemon(ns: str, name: str, argv: Sequence[str], *reads: str) -> Process:
+def daemon(
+    ns: str, name: str, argv: Sequence[str], *reads: str, holds: Sequence[str] = ()
+) -> Process:
     """A daemon, started again whenever it ends."""
-    return Process(ns, name, tuple(argv), (), "Always", "daemon", reads)
+    return Process(ns, name, tuple(argv), (), "Always", "daemon", reads, tuple(holds))
 
 
 class Foreign(NamedTuple):
@@ -360,13 +384,14 @@ class Foreign(NamedTuple):
         return (self.ns, self.what, self.name)
 
 
-Device = Bridge | Veth | Vxlan
+Device = Bridge | Veth | Vxlan | Tun
 
 Resource = (
     Netns
     | Bridge
     | Veth
     | Vxlan
+    | Tun
     | Interface
     | Addr
     | Route

@@ -27,6 +27,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
@@ -105,7 +106,8 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
 
     yield from _part("bridges", map(_command, of("bridge")))
     yield from _part("cables, with an end in this namespace", sorted(_cable(ns, r) for r in cables))
-    tunnels = {r.name: r for r in of("vxlan") if type(r) is Vxlan}
+    overlays = (*of("vxlan"), *of("tun"))
+    tunnels = {r.name: r for r in overlays if type(r) is Vxlan or type(r) is Tun}
     interfaces = [r for r in of("interface") if type(r) is Interface]
     # a bridge before its ports, and what stands on other interfaces after these
     bridges = {r.name for r in by_kind.get("bridge", ()) if type(r) is Bridge}
@@ -168,6 +170,7 @@ def _interface(r: Interface) -> Iterator[str]:
         master = f" master {r.master}" if r.master else ""
         yield f"{at} mtu {r.mtu}{mac}{master} addrgenmode none\n"
         offloads = f"tso {_on(r.tso)} gso {_on(r.gso)} gro {_on(r.gro)}"
+        offloads += "" if r.tx else " tx off"
         yield f"ip netns exec {r.ns} ethtool -K {r.name} {offloads}\n"
     if r.hairpin:
         yield f"{at} type bridge_slave hairpin on\n"
@@ -271,5 +274,6 @@ _COMMANDS: dict[type, Callable[..., str]] = {
     Route: _route,
     Rule: _rule,
     Sysctl: _sysctl,
+    Tun: lambda r: f"ip -n {r.ns} tuntap add dev {r.name} mode tun\n",
     Vxlan: _vxlan,
 }

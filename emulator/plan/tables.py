@@ -13,6 +13,7 @@ from emulator.plan.resources import (
     Qdisc,
     Route,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
@@ -30,6 +31,7 @@ class Tables:
         self.bridges: set[End] = set()
         self.veths: list[Veth] = []
         self.vxlans: list[Vxlan] = []
+        self.tuns: set[End] = set()
         self.interfaces: dict[End, Interface] = {}
         self.addrs: list[Addr] = []
         self.routes: list[Route] = []
@@ -55,7 +57,9 @@ class Tables:
                 self.bridges.add((r.ns, r.name))
             elif type(r) is Vxlan:
                 self.vxlans.append(r)
-        self.devices: set[End] = {(ns, "lo") for ns in self.namespaces} | self.bridges
+            elif type(r) is Tun:
+                self.tuns.add((r.ns, r.name))
+        self.devices: set[End] = {(ns, "lo") for ns in self.namespaces} | self.bridges | self.tuns
         for pair in self.veths:
             self.devices.add((pair.ns, pair.name))
             self.devices.add((pair.peer_ns, pair.peer))

@@ -22,6 +22,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
@@ -40,7 +41,7 @@ def _interface(r: Interface) -> str:
         text += f" master {r.master} hairpin {'on' if r.hairpin else 'off'}"
     return (
         f"{text} tso {'on' if r.tso else 'off'} gso {'on' if r.gso else 'off'}"
-        f" gro {'on' if r.gro else 'off'}"
+        f" gro {'on' if r.gro else 'off'}{'' if r.tx else ' tx off'}"
     )
 
 
@@ -78,8 +79,9 @@ def _file(r: File) -> str:
 def _process(r: Process) -> str:
     env = "".join(f"{name}={shlex.quote(value)} " for name, value in r.env)
     what = "daemon" if r.role == "daemon" else "process"
-    reads = "".join(f" reads {path}" for path in r.reads)
-    return f"{r.ns} {what} {r.name} restart {r.restart}{reads}: {env}{shlex.join(r.argv)}"
+    files = "".join(f" reads {path}" for path in r.reads)
+    files += "".join(f" holds {device}" for device in r.holds)
+    return f"{r.ns} {what} {r.name} restart {r.restart}{files}: {env}{shlex.join(r.argv)}"
 
 
 _LINES: dict[type[Any], Callable[[Any], str]] = {
@@ -90,6 +92,7 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
         f"{r.ns} vxlan {r.name} id {r.vni} local {r.local} dev {r.parent} dstport {r.port} "
         f"{'learning' if r.learning else 'nolearning'}"
     ),
+    Tun: lambda r: f"{r.ns} tun {r.name}",
     Interface: _interface,
     Addr: lambda r: f"{r.ns} addr {r.dev} {r.address} scope {r.scope}",
     Route: _route,

@@ -23,10 +23,12 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, ethtool, meanwhile, nft
+from emulator.substrate import encode, ethtool, meanwhile, nft, tun
+from emulator.substrate.ethtool import Offloads
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
 from emulator.substrate.preparing import Birth, End, Work, prepare
@@ -36,6 +38,10 @@ from emulator.substrate.sysctl import Sysctls
 _FD = struct.Struct("=i")
 
 
+def _wanted(r: Interface) -> Offloads:
+    return Offloads(r.tso, r.gso, r.gro, r.tx)
+
+
 class Applier:
     """Applies operations to the namespaces of one lab."""
 
@@ -43,7 +49,7 @@ class Applier:
         self.spaces = spaces
         self._index = spaces.index
         self._sysctls = sysctls
-        self._born: dict[str, tuple[bool, bool, bool]] = {}
+        self._born: dict[str, Offloads] = {}
 
     def apply(self, ops: Sequence[Op], progress: Callable[[int, int], None]) -> None:
         deletes = [op for op in ops if op.action == "delete"]
@@ -54,9 +60,14 @@ class Applier:
         with self.spaces.creating(names):
             if names:
                 self._sysctls.learn_birth(r for op in makes if type(r := op.resource) is Sysctl)
-            devices, works, births = prepare(makes, self._index, self._sysctls, frozenset(names))
+            devices, tuns, works, births = prepare(
+                makes, self._index, self._sysctls, frozenset(names)
+            )
         for group_devices in devices:
             self._send(*group_devices)
+        for one in tuns:
+            self.spaces.enter(one.ns)
+            guard(one, lambda one=one: tun.create(one.name, self._index(one.ns, one.name)))  # type: ignore[misc]
         total = len(makes)
         done = total - sum(work.steps for work in works)
         for work in works:
@@ -80,12 +91,12 @@ class Applier:
 
     def _offloads(
         self, op: Op, want: Interface, births: Mapping[End, Birth], socket: Netlink
-    ) -> tuple[bool, bool, bool]:
-        """(tso, gso, gro) as they are now: observed, or what a device of the kind is born with."""
+    ) -> Offloads:
+        """As they are now: observed, or what a device of the kind is born with."""
         if type(op.before) is Interface:
-            return op.before.tso, op.before.gso, op.before.gro
+            return _wanted(op.before)
         if want.name == "lo":
-            return want.tso, want.gso, want.gro
+            return _wanted(want)
         birth = births.get((want.ns, want.name))
         kind = birth.kind if birth else ""
         if kind not in self._born:
@@ -95,20 +106,14 @@ class Applier:
                 raise refused(want, error.errno or 0, "offloads") from error
         return self._born[kind]
 
-    def _offload(self, socket: Netlink, want: Interface, have: tuple[bool, bool, bool]) -> None:
-        if (want.tso, want.gso, want.gro) == have:
+    def _offload(self, socket: Netlink, want: Interface, have: Offloads) -> None:
+        wanted = _wanted(want)
+        if wanted == have:
             return
         bits = ethtool.feature_bits()
-        on = off = 0
-        for wanted, had, mask in (
-            (want.tso, have[0], bits.tso),
-            (want.gso, have[1], bits.gso),
-            (want.gro, have[2], bits.gro),
-        ):
-            if wanted != had:
-                on, off = (on | mask, off) if wanted else (on, off | mask)
+        before, after = bits.mask(have), bits.mask(wanted)
         try:
-            request = ethtool.change(socket.socket, want.name, on, off)
+            request = ethtool.change(socket.socket, want.name, after & ~before, before & ~after)
         except OSError as error:
             raise refused(want, error.errno or 0, f"offloads: {error.strerror}") from error
         if self.spaces.trace:
@@ -118,7 +123,7 @@ class Applier:
         batch: list[tuple[Message, Resource]] = []
         for op in ops:
             r, index = op.resource, self._index
-            if type(r) in (Bridge, Veth, Vxlan):
+            if type(r) in (Bridge, Veth, Vxlan, Tun):
                 batch.append((encode.delete_device(ns, r.name, index), r))  # type: ignore[union-attr]
             elif type(r) is Addr:
                 batch.append((encode.addr(r, index, False), r))
@@ -142,7 +147,7 @@ class Applier:
         self._send(ns, [r for _, r in batch], list(pack([m for m, _ in batch])))
         for op in ops:
             r = op.resource
-            if type(r) in (Bridge, Vxlan, Veth):
+            if type(r) in (Bridge, Vxlan, Veth, Tun):
                 self.spaces.unlearn(r.ns, r.name)  # type: ignore[union-attr]
             if type(r) is Veth:
                 self.spaces.unlearn(r.peer_ns, r.peer)

@@ -22,6 +22,7 @@ _ETH_SS_FEATURES = 4
 _TSO = "tx-tcp*-segmentation"
 _GSO = "tx-generic-segmentation"
 _GRO = "rx-gro"
+_TX = "tx-checksum-*"
 
 
 def _ioctl(sock: socket.socket, dev: str, data: bytearray) -> None:
@@ -31,13 +32,27 @@ def _ioctl(sock: socket.socket, dev: str, data: bytearray) -> None:
     data[:] = buffer.tobytes()
 
 
+class Offloads(NamedTuple):
+    """Requested: segmentation of TCP and of others, aggregation, checksums."""
+
+    tso: bool
+    gso: bool
+    gro: bool
+    tx: bool
+
+
 class FeatureBits(NamedTuple):
     """Where the kernel at hand keeps each feature: bit masks, and 32-bit blocks in all."""
 
     tso: int
     gso: int
     gro: int
+    tx: int
     blocks: int
+
+    def mask(self, offloads: Offloads) -> int:
+        """The bits of those that are on."""
+        return sum(bits for on, bits in zip(offloads, self, strict=False) if on)
 
 
 @functools.cache
@@ -58,19 +73,26 @@ def _feature_bits(sock: socket.socket, dev: str) -> FeatureBits:
     def mask(wanted: str) -> int:
         return sum(1 << i for i, name in enumerate(names) if fnmatchcase(name, wanted))
 
-    return FeatureBits(mask(_TSO), mask(_GSO), mask(_GRO), (count + 31) // 32)
+    return FeatureBits(mask(_TSO), mask(_GSO), mask(_GRO), mask(_TX), (count + 31) // 32)
 
 
-def requested(sock: socket.socket, dev: str) -> tuple[bool, bool, bool]:
-    """(tso, gso, gro) as requested. OSError (ENODEV where the interface is gone)."""
+def requested(sock: socket.socket, dev: str) -> Offloads:
+    """The offloads as requested. OSError (ENODEV where the interface is gone).
+
+    Checksums that a device has no choice about (``lo``) count as requested.
+    """
     bits = feature_bits()
     data = bytearray(struct.pack("=II", _GFEATURES, bits.blocks) + bytes(16 * bits.blocks))
     _ioctl(sock, dev, data)
-    value = 0
+    choice = value = 0
     for block in range(bits.blocks):
-        (part,) = struct.unpack_from("=I", data, 8 + 16 * block + 4)
+        available, part = struct.unpack_from("=II", data, 8 + 16 * block)
+        choice |= available << (32 * block)
         value |= part << (32 * block)
-    return bool(value & bits.tso), bool(value & bits.gso), bool(value & bits.gro)
+    checksums = bool(value & bits.tx) or not choice & bits.tx
+    return Offloads(
+        bool(value & bits.tso), bool(value & bits.gso), bool(value & bits.gro), checksums
+    )
 
 
 def change(sock: socket.socket, dev: str, on: int, off: int) -> bytearray:

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from emulator.plan.resources import Process
+from emulator.substrate import compiler
 from emulator.substrate.runtime import start_ticks
 from emulator.substrate.sandbox import environment, private_files
 
@@ -102,6 +103,9 @@ class Keeper:
         kept.pid = pid
 
     def _become(self, wanted: Process) -> None:
+        name = wanted.argv[0]
+        # of our own programs the path may be hidden by the files of the namespace
+        ours = compiler.opened(name) if name in compiler.PROGRAMS else None
         self._enter(wanted.ns)
         private_files(wanted.ns)
         _log_to(wanted)
@@ -110,10 +114,14 @@ class Keeper:
         signal.set_wakeup_fd(-1)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._open_files, most))
+        argv, env = list(wanted.argv), environment(dict(wanted.env))
         try:
-            os.execvpe(wanted.argv[0], list(wanted.argv), environment(dict(wanted.env)))
+            if ours is None:
+                os.execvpe(name, argv, env)
+            else:
+                os.execve(ours, argv, env)
         except OSError as error:
-            os.write(2, f"{wanted.argv[0]}: {error.strerror}\n".encode())
+            os.write(2, f"{name}: {error.strerror}\n".encode())
 
     def ending(self, pid: int) -> None:
         """Told of every child that has ended and is not yet reaped: its id is still its own."""

@@ -14,9 +14,10 @@ from emulator.plan.resources import (
     NftTable,
     Resource,
     Sysctl,
+    Tun,
     Vxlan,
 )
-from emulator.substrate import decode, encode, ethtool, nft, rtnl
+from emulator.substrate import decode, encode, ethtool, nft, rtnl, tun
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Netlink, attr_u32
 from emulator.substrate.pairs import pairs
@@ -87,9 +88,10 @@ class Observer:
             yield Bridge(ns, link.name)
         elif link.kind == "vxlan":
             yield _vxlan(ns, link, names)
+        elif link.kind == "tun" and link.data.get(rtnl.IFLA_TUN_TYPE) == bytes([tun.IFF_TUN]):
+            yield Tun(ns, link.name)
         elif link.kind != "veth" and link.name != "lo":
             yield Foreign(ns, "device", link.name, link.kind or "device")
-        tso, gso, gro = ethtool.requested(socket.socket, link.name)
         yield Interface(
             ns,
             link.name,
@@ -98,9 +100,7 @@ class Observer:
             link.mac,
             names.get(link.master, ""),
             link.hairpin,
-            tso,
-            gso,
-            gro,
+            *ethtool.requested(socket.socket, link.name),
         )
 
     @staticmethod

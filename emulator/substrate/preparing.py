@@ -25,10 +25,11 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tun,
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, rtnl
+from emulator.substrate import encode, rtnl, tun
 from emulator.substrate.netlink import Batch, Message, pack
 from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
@@ -44,10 +45,14 @@ _DEVICES = (Bridge, Veth, Vxlan)
 
 
 class Birth(NamedTuple):
-    """What the creation of an interface sets: ``kind`` as the kernel names it, ``master``."""
+    """What the creation of an interface sets: ``kind`` as the kernel names it, ``master``.
+
+    ``mtu`` is what it is born with, or zero where it is born with the one that is wanted.
+    """
 
     kind: str
     master: str = ""
+    mtu: int = 0
 
 
 class Devices(NamedTuple):
@@ -77,9 +82,11 @@ class Work(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """All of it. ``births``: of every interface that is created."""
+    """All of it. ``births``: of every interface that is created; ``tuns`` are made by no
+    message."""
 
     devices: list[Devices]
+    tuns: list[Tun]
     works: list[Work]
     births: Mapping[End, Birth]
 
@@ -92,6 +99,7 @@ def prepare(
     births: dict[End, Birth] = {}
     devices: dict[str, list[Resource]] = {}
     tunnels: dict[str, list[Resource]] = {}
+    tuns: list[Tun] = []
     rest: dict[str, list[Op]] = {}
     for op in makes:
         r = op.resource
@@ -106,12 +114,16 @@ def prepare(
         elif type(r) is Vxlan:
             births[r.ns, r.name] = Birth("vxlan")
             tunnels.setdefault(r.ns, []).append(r)
+        elif type(r) is Tun:
+            births[r.ns, r.name] = Birth("tun", mtu=tun.BORN_MTU)
+            tuns.append(r)
         elif type(r) is not Netns and type(r) is not Process:
             rest.setdefault(r.ns, []).append(op)
     # tunnels last: the parent may be an end that another namespace makes
     groups = (*devices.items(), *tunnels.items())
     return Prepared(
         [_devices(ns, resources, index, configs) for ns, resources in groups],
+        tuns,
         [_work(ns, ops, index, births, sysctls, ns in fresh) for ns, ops in rest.items()],
         births,
     )
@@ -209,8 +221,9 @@ def _have(op: Op, want: Interface, birth: Birth | None) -> Interface:
         return op.before
     if want.name == "lo":
         return want._replace(up=False)
-    master = birth.master if birth else ""
-    return want._replace(up=False, master=master, hairpin=False)
+    if birth is None:
+        return want._replace(up=False, master="", hairpin=False)
+    return want._replace(up=False, mtu=birth.mtu or want.mtu, master=birth.master, hairpin=False)
 
 
 def _messages(op: Op, index: encode.Index) -> Iterable[Message]:

@@ -24,6 +24,13 @@ _HINTS = {
     errno.ENOBUFS: "the neighbour table may be full: podwire doctor",
 }
 
+_NO_TUN = {
+    errno.ENOENT: "sudo modprobe tun",
+    errno.ENODEV: "sudo modprobe tun",
+    errno.EACCES: "sudo chmod 0666 /dev/net/tun, which is how distributions have it",
+}
+"""Without root the device file decides; the device itself is made in a namespace of the user's."""
+
 
 def guard(r: Resource, action: Callable[[], object]) -> None:
     """Do something for a resource; an OSError comes out as ``refused`` says it."""
@@ -48,6 +55,10 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
                 f"a kernel with {r.kind} devices",
                 f"load it with: sudo modprobe {r.kind}; or use a kernel that has it",
             )
+        )
+    if r.kind == "tun" and number in _NO_TUN:
+        return Unsupported(
+            Problem(place, found, "/dev/net/tun, open to this user", _NO_TUN[number])
         )
     if number == errno.ENOENT and r.kind == "qdisc":
         return Unsupported(

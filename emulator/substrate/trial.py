@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.plan.resources import Qdisc
-from emulator.substrate import control, encode, ethtool, libc, nft, privilege, rtnl
+from emulator.substrate import control, encode, ethtool, libc, nft, privilege, rtnl, tun
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -121,7 +121,7 @@ def _try_all() -> list[Tried]:
     def offloads() -> None:
         bits = ethtool.feature_bits()
         ethtool.change(route.socket, "t0", bits.gro, bits.tso | bits.gso)
-        if ethtool.requested(route.socket, "t0") != (False, False, True):
+        if ethtool.requested(route.socket, "t0") != (False, False, True, True):
             raise OSError(95, "the request has no effect")
 
     def masquerade() -> None:
@@ -134,6 +134,7 @@ def _try_all() -> list[Tried]:
         ("veth", link("t0", "veth", attr(rtnl.VETH_INFO_PEER, peer))),
         ("bridge", link("b0", "bridge", b"")),
         ("vxlan", link("x0", "vxlan", attr_u32(rtnl.IFLA_VXLAN_ID, 1))),
+        ("tun", lambda: tun.create("u0", 14)),
         ("offloads by ethtool", offloads),
         ("nftables with masquerade", masquerade),
         ("tbf", lambda: shape("tbf")),

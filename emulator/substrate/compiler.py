@@ -1,0 +1,82 @@
+"""Our own C programs, compiled once per source into the user's cache.
+
+Those of the folder ``programs`` are daemons of a lab: a plan names them as it names any program
+that is installed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from emulator.errors import PodwireError, Problem, Unsupported
+from emulator.substrate.host import run_on_host
+
+PROGRAMS = {"udp-proxy": "udp_proxy.c", "sleeve": "sleeve.c"}
+"""The daemons, by the name under which a plan runs them."""
+
+_FOLDER = Path(__file__).parent / "programs"
+_FLAGS = ("-O2", "-Wall", "-Wextra")
+_REMEDY = "sudo apt-get install gcc libc6-dev"
+
+
+def program(name: str) -> Path:
+    """One of ``PROGRAMS``, compiled if it is not. Unsupported without a compiler."""
+    return compiled(_FOLDER / PROGRAMS[name])
+
+
+def opened(name: str) -> int:
+    """A descriptor to execute one of ``PROGRAMS`` by, wherever its path does not exist.
+
+    OSError where it has not been compiled.
+    """
+    return os.open(_target(_FOLDER / PROGRAMS[name], ()), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def compiled(source: Path, flags: Sequence[str] = ()) -> Path:
+    """What a C file with the headers beside it comes to. Unsupported without a compiler."""
+    _make_cache()
+    target = _target(source, flags)
+    if target.exists():
+        return target
+    fresh = target.with_name(f".{target.name}.{os.getpid()}")
+    argv = ("gcc", *_FLAGS, *flags, "-o", str(fresh), str(source))
+    try:
+        ended = run_on_host(argv, timeout_s=60)
+    except Unsupported as error:
+        raise Unsupported(Problem("gcc", "not installed", "a C compiler", _REMEDY)) from error
+    if ended.returncode:
+        words = ended.stderr.decode(errors="replace").strip()
+        if "No such file" in words:  # a compiler without the headers of the C library
+            raise Unsupported(Problem(source.name, words, "the C library's headers", _REMEDY))
+        raise PodwireError(Problem(source.name, words, "a program"))
+    fresh.replace(target)
+    return target
+
+
+def cache() -> Path:
+    """Where compiled programs lie: ``$XDG_CACHE_HOME/podwire``."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "podwire"
+
+
+def _make_cache() -> None:
+    folder = cache()
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise PodwireError(
+            Problem(str(folder), error.strerror or str(error), "a folder for compiled programs",
+                    "set XDG_CACHE_HOME to a folder that can be written")
+        ) from error  # fmt: skip
+
+
+def _target(source: Path, flags: Sequence[str]) -> Path:
+    """The file for these sources and flags; one of other sources keeps its own."""
+    digest = hashlib.sha256(" ".join((*_FLAGS, *flags)).encode())
+    for part in (source, *sorted(source.parent.glob("*.h"))):
+        digest.update(part.read_bytes())
+    suffix = ".so" if "-shared" in flags else ""
+    return cache() / f"{source.stem}-{digest.hexdigest()[:16]}{suffix}"

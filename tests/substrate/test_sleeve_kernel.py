@@ -1,0 +1,246 @@
+"""The process of Weave's sleeve: what is on the wire, who gets which frame, what is too long."""
+
+from __future__ import annotations
+
+import errno
+import signal
+import socket
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import pytest
+from own_programs import (
+    CABLE,
+    FAR,
+    FAR2,
+    NEAR,
+    build,
+    datagram,
+    header,
+    ipv4,
+    running,
+    udp,
+    watch,
+    whole,
+)
+from waiting import until
+from world import in_a_world, kernel
+
+from emulator.datapath import sleeve
+from emulator.plan.resources import (
+    Addr,
+    Bridge,
+    File,
+    Interface,
+    Neigh,
+    Netns,
+    Process,
+    Resource,
+    veth,
+)
+from emulator.substrate.kernel import Kernel
+
+pytestmark = pytest.mark.kernel
+
+NAME, ONE, TWO = ("7e:00:00:00:00:01", "7e:00:00:00:00:02", "7e:00:00:00:00:03")
+POD, THERE, ALL = "02:00:00:00:01:01", "02:00:00:00:02:02", "ff:ff:ff:ff:ff:ff"
+OWN, FOREIGN, BESIDE = "10.32.0.1", "10.40.0.1", "10.44.0.1"
+BROADCAST = "10.47.255.255"
+BESIDE_MAC = "02:00:00:00:03:03"
+PATH_MTU = 1438
+DO, DONT, MTU_DISCOVER = 2, 0, 10
+
+
+def raw(mac: str) -> bytes:
+    return bytes.fromhex(mac.replace(":", ""))
+
+
+class Frame(NamedTuple):
+    """A frame as it travels: the names of two routers, and the frame."""
+
+    source: str
+    target: str
+    frame: bytes
+
+    def packed(self) -> bytes:
+        head = raw(self.source) + raw(self.target) + struct.pack(">H", len(self.frame))
+        return head + self.frame
+
+
+def frames(data: bytes, sender: str = NAME) -> list[Frame]:
+    """What is in a datagram of a sender."""
+
+    def each() -> Iterator[Frame]:
+        at = 6
+        while at < len(data):
+            (length,) = struct.unpack_from(">H", data, at + 12)
+            names = data[at : at + 6].hex(":"), data[at + 6 : at + 12].hex(":")
+            yield Frame(*names, data[at + 14 : at + 14 + length])
+            at += 14 + length
+        assert at == len(data)
+
+    assert data[:6] == raw(sender)
+    return list(each())
+
+
+def heard(peer: socket.socket) -> Frame:
+    """The next frame from the pod; a bridge has words of its own for multicast groups."""
+    while True:
+        for frame in frames(peer.recv(65535)):
+            if frame.frame[6:12] == raw(POD):
+                return frame
+
+
+def ethernet(source: str, target: str, packet: bytes) -> bytes:
+    return raw(target) + raw(source) + b"\x08\x00" + packet
+
+
+PEERS = [sleeve.Peer(ONE, FAR), sleeve.Peer(TWO, FAR2)]
+SETTINGS = sleeve.SleeveSettings("near", "weave", NAME, "full", "weaver", "/x", 1500, PEERS)
+
+
+def lab(machine: Kernel, *, tx: bool = False) -> str:
+    """A node with one pod on its bridge; the settings of its process."""
+    made = list(sleeve.node(SETTINGS))
+    end = sleeve.features("full", "pod")._replace(tx=tx)
+    build(machine, [*CABLE, Bridge("near", "weave"), *_bridge(), *(
+        r for r in made if type(r) not in (File, Process)),
+        Netns("pod"), Interface("pod", "lo", True, 65536),
+        veth("near", "vethwepl", "pod", "eth0"),
+        Interface("near", "vethwepl", True, sleeve.MTU, "", "weave", True,
+                  *sleeve.features("full", "node")),
+        Interface("pod", "eth0", True, sleeve.MTU, POD, "", False, *end),
+        Addr("pod", "eth0", f"{OWN}/12"),
+        *(Neigh("pod", "eth0", address, mac) for address, mac in
+          ((FOREIGN, THERE), (BESIDE, BESIDE_MAC), (BROADCAST, ALL)))])  # fmt: skip
+    (settings,) = (r.text for r in made if type(r) is File)
+    return settings
+
+
+def _bridge() -> tuple[Resource, ...]:
+    offloads = sleeve.features("full", "bridge")
+    return (Interface("near", "weave", True, sleeve.MTU, NAME, "", False, *offloads),)
+
+
+def test_what_goes_over_the_wire() -> None:
+    in_a_world(_wire)
+
+
+def _wire() -> None:
+    with kernel() as machine:
+        settings = lab(machine)
+        one, two = (udp(machine, "far", address, sleeve.PORT) for address in (FAR, FAR2))
+        with running(machine, "sleeve", settings) as process:
+            pod = udp(machine, "pod", OWN, 9)
+            outer = watch(machine, "far", "eth0")
+
+            # nobody knows where that address lives: all get it
+            pod.sendto(b"who?", (FOREIGN, 9))
+            for peer, name in ((one, ONE), (two, TWO)):
+                source, target, frame = heard(peer)
+                assert (source, target) == (NAME, name)
+                assert frame[:14] == ethernet(POD, THERE, b"")
+                assert header(frame[14:])[2:] == (OWN, FOREIGN, True)
+                assert whole(frame[14:]), "checksums are complete when the frame is captured"
+
+            # with DF inside goes DF outside, and no checksum of UDP
+            packet = until(lambda: _next(outer, one), "a datagram to the first peer")
+            assert header(packet)[2:] == (NEAR, FAR, True) and packet[26:28] == b"\0\0"
+
+            # the peer that sends from the address is the one that it lives at
+            back = ethernet(THERE, POD, ipv4(FOREIGN, OWN, datagram(FOREIGN, OWN, b"me")))
+            one.sendto(raw(ONE) + Frame(ONE, NAME, back).packed(), (NEAR, sleeve.PORT))
+            assert pod.recv(100) == b"me"
+            pod.sendto(b"to you", (FOREIGN, 9))
+            frame = heard(one).frame
+            assert frame.endswith(b"to you")
+            pod.sendto(b"to another", (BESIDE, 9))
+            assert heard(two).frame.endswith(b"to another"), "and nothing before"
+
+            # what waits for the same peer shares a datagram, as long as the path takes it
+            process.process.send_signal(signal.SIGSTOP)
+            for size in (100, 200, 1300, 300):
+                pod.sendto(bytes(size), (FOREIGN, 9))
+            process.process.send_signal(signal.SIGCONT)
+            shared = [[len(f.frame) - 42 for f in frames(one.recv(2000))] for _ in range(3)]
+            assert shared == [[100, 200], [1300], [300]]
+
+            # from strangers, for others, cut short: none of it arrives
+            late = ethernet(THERE, POD, ipv4(FOREIGN, OWN, datagram(FOREIGN, OWN, b"last")))
+            for wrong in (
+                raw(BESIDE_MAC) + Frame(ONE, NAME, back).packed(),
+                raw(ONE) + Frame(ONE, TWO, back).packed(),
+                raw(ONE) + Frame(ONE, NAME, back).packed()[:-1],
+                raw(ONE) + Frame(ONE, NAME, bytes(22)).packed(),
+            ):
+                one.sendto(wrong, (NEAR, sleeve.PORT))
+            several = Frame(ONE, NAME, late).packed() * 2
+            one.sendto(raw(ONE) + several, (NEAR, sleeve.PORT))
+            assert [pod.recv(100), pod.recv(100)] == [b"last", b"last"]
+
+
+def _next(outer: socket.socket, peer: socket.socket) -> bytes:
+    """The next packet on the cable that is for a peer, if it is one."""
+    frame = outer.recv(2000)
+    wanted = socket.inet_aton(peer.getsockname()[0])
+    return frame[14:] if frame[12:14] == b"\x08\0" and frame[30:34] == wanted else b""
+
+
+def test_what_is_too_long() -> None:
+    in_a_world(_too_long)
+
+
+def _too_long() -> None:
+    with kernel() as machine:
+        settings = lab(machine)
+        one, two = (udp(machine, "far", address, sleeve.PORT) for address in (FAR, FAR2))
+        assert sleeve.path_mtu(1500) == PATH_MTU
+        with running(machine, "sleeve", settings):
+            pod = udp(machine, "pod", OWN, 9)
+            back = ethernet(THERE, POD, ipv4(FOREIGN, OWN, datagram(FOREIGN, OWN, b"me")))
+            one.sendto(raw(ONE) + Frame(ONE, NAME, back).packed(), (NEAR, sleeve.PORT))
+            assert pod.recv(100) == b"me"
+
+            # to all peers: dropped without a word
+            pod.setsockopt(socket.IPPROTO_IP, MTU_DISCOVER, DO)
+            pod.sendto(bytes(PATH_MTU + 1 - 28), (BESIDE, 9))
+            # to one: the sender is told, as if by the destination
+            pod.sendto(bytes(PATH_MTU + 1 - 28), (FOREIGN, 9))
+            until(lambda: _refused(pod, PATH_MTU + 1), "word of the path's MTU")
+            pod.sendto(bytes(PATH_MTU - 28), (FOREIGN, 9))
+            frame = heard(one).frame
+            assert len(frame) == PATH_MTU + 14
+
+            # without DF it goes as it is, and the underlay's kernel cuts it
+            pod.setsockopt(socket.IPPROTO_IP, MTU_DISCOVER, DONT)
+            pod.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+            pod.sendto(bytes(range(256)) * 100, (BROADCAST, 9))
+            for peer in (one, two):
+                frame = heard(peer).frame
+                assert len(frame) == 14 + 28 + 25600 and whole(frame[14:])
+
+
+def _refused(sender: socket.socket, length: int) -> bool:
+    """Whether the kernel knows that a path does not take a packet with DF so long."""
+    try:
+        sender.sendto(bytes(length - 28), (FOREIGN, 9))
+    except OSError as error:
+        assert error.errno == errno.EMSGSIZE
+        return True
+    return False
+
+
+def test_checksums_that_are_left_to_a_device_never_come() -> None:
+    """Why ``tx`` is off on pods' ends: no device behind a captured frame completes them."""
+
+    def body() -> None:
+        with kernel() as machine:
+            settings = lab(machine, tx=True)
+            one = udp(machine, "far", FAR, sleeve.PORT)
+            with running(machine, "sleeve", settings):
+                udp(machine, "pod", OWN, 9).sendto(b"who?", (FOREIGN, 9))
+                frame = heard(one).frame
+                assert frame.endswith(b"who?") and not whole(frame[14:])
+
+    in_a_world(body)
