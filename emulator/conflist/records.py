@@ -22,7 +22,7 @@ KIND = "cniCacheV1"
 class Record(NamedTuple):
     """An attachment that was begun. ``config`` is the conflist's text, ``file`` its name,
     ``pod`` who is attached, ``version`` what was spoken; ``added`` is None until ADD has
-    succeeded."""
+    succeeded, ``undoing`` true from the first DEL on."""
 
     network: str
     config: str
@@ -33,6 +33,7 @@ class Record(NamedTuple):
     version: str
     target: Target
     added: Result | None
+    undoing: bool = False
 
     @property
     def name(self) -> str:
@@ -56,6 +57,7 @@ class Record(NamedTuple):
                 "path": list(self.path),
                 "timeoutSeconds": self.timeout_s,
                 "cniVersion": self.version,
+                "undoing": self.undoing,
             },
         }
         if self.added:
@@ -86,6 +88,7 @@ def read(text: str) -> Record | None:
                 kept["capabilityArgs"],
             ),
             result(json.dumps(raw).encode(), version) if raw else None,
+            own["undoing"],
         )
     except (ValueError, KeyError, TypeError, AttributeError, Garbage):
         return None

@@ -111,6 +111,7 @@ ORDER = {
             "sysctl",
             "nft",
             "file",
+            "attachment",
             "process",
         )
     )
