@@ -51,7 +51,7 @@ def supported(
     return found
 
 
-def choose(conflist: Conflist, found: Mapping[str, tuple[str, ...]], file: str) -> str:
+def choose(conflist: Conflist, found: Mapping[str, tuple[str, ...]], title: str) -> str:
     """The newest version that the conflist allows and every binary supports. PodwireError."""
     for version in reversed(conflist.versions):
         if all(version in found[plugin.type] for plugin in conflist.plugins):
@@ -66,7 +66,7 @@ def choose(conflist: Conflist, found: Mapping[str, tuple[str, ...]], file: str) 
     )
     raise PodwireError(
         Problem(
-            f"{file}: network {conflist.name}",
+            title,
             f"cniVersion {' or '.join(conflist.versions)}",
             "a version that all binaries of the list support",
             binaries,

@@ -20,13 +20,12 @@ KIND = "cniCacheV1"
 
 
 class Record(NamedTuple):
-    """An attachment that was begun. ``config`` is the conflist's text, ``file`` its name,
+    """An attachment that was begun. ``config`` is the conflist's text,
     ``pod`` who is attached, ``version`` what was spoken; ``added`` is None until ADD has
     succeeded, ``undoing`` true from the first DEL on."""
 
     network: str
     config: str
-    file: str
     pod: str
     path: tuple[str, ...]
     timeout_s: float
@@ -52,7 +51,6 @@ class Record(NamedTuple):
             "cniArgs": [[key, value] for key, value in self.target.args],
             "capabilityArgs": dict(self.target.capabilities),
             "podwire": {
-                "file": self.file,
                 "pod": self.pod,
                 "path": list(self.path),
                 "timeoutSeconds": self.timeout_s,
@@ -75,7 +73,6 @@ def read(text: str) -> Record | None:
         return Record(
             kept["networkName"],
             base64.b64decode(kept["config"]).decode(),
-            own["file"],
             own["pod"],
             tuple(own["path"]),
             own["timeoutSeconds"],

@@ -306,9 +306,9 @@ class File(NamedTuple):
 class Attachment(NamedTuple):
     """A pod on a network that CNI binaries make: made by ADD, removed by DEL, in namespace ``ns``.
 
-    ``conflist`` is the text of the network configuration, ``file`` what it is called in
-    messages, ``path`` the folders of the binaries, ``capabilities`` a JSON object of what the
-    runtime offers. ``whole``: ADD has succeeded; otherwise DEL is owed.
+    ``conflist`` is the text of the network configuration, ``path`` the folders of the binaries,
+    ``capabilities`` a JSON object of what the runtime offers. ``whole``: ADD has succeeded;
+    otherwise DEL is owed.
     """
 
     ns: str
@@ -316,7 +316,6 @@ class Attachment(NamedTuple):
     interface: str
     network: str
     conflist: str
-    file: str
     path: tuple[str, ...]
     args: tuple[tuple[str, str], ...]
     capabilities: str

@@ -102,14 +102,12 @@ class Attacher:
             )
 
     def _add(self, a: Attachment, version: str) -> Run[None]:
-        conflist = parse(a.conflist, a.file)
+        conflist = parse(a.conflist, _title(a.network))
         target = Target(
             container_id(a.pod), f"/run/netns/{a.pod}", a.interface, a.args,
             json.loads(a.capabilities),
         )  # fmt: skip
-        record = Record(
-            a.network, a.conflist, a.file, a.pod, a.path, a.timeout_s, version, target, None
-        )
+        record = Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
         self._name(a.ns, a.pod)
         self._write(a.ns, record)
         try:
@@ -130,7 +128,7 @@ class Attacher:
             if record is None:
                 continue
             try:
-                yield from self._delete(ns, record, parse(record.config, record.file))
+                yield from self._delete(ns, record, parse(record.config, _title(record.network)))
             except chain.PluginFailed as failed:
                 problems += failed.problems
         if problems:
@@ -149,10 +147,10 @@ class Attacher:
 
     def version(self, a: Attachment) -> str:
         """The version to speak with the binaries of an attachment. PodwireError."""
-        conflist = parse(a.conflist, a.file)
+        conflist = parse(a.conflist, _title(a.network))
         _all_there(conflist, a)
         found = self.one(a, chain.supported(conflist, a.path, a.ns))
-        return chain.choose(conflist, found, a.file)
+        return chain.choose(conflist, found, _title(a.network))
 
     def one(self, a: Attachment, run: Generator[Any, Any, Any]) -> Any:
         """Run one chain on the node of an attachment. PodwireError."""
@@ -222,7 +220,7 @@ def container_id(pod: str) -> str:
 def _check_each(ns: str, mine: Sequence[Record]) -> Run[tuple[int, list[str]]]:
     asked, said = 0, list[str]()
     for r in mine:
-        conflist, where = parse(r.config, r.file), f"{ns}: pod {r.pod}"
+        conflist, where = parse(r.config, _title(r.network)), f"{ns}: pod {r.pod}"
         assert r.added is not None
         try:
             asked += yield from chain.check(conflist, r.version, r.target, r.path, where, r.added)
@@ -239,13 +237,17 @@ def _attachment(ns: str, r: Record) -> Attachment:
         r.target.interface,
         r.network,
         r.config,
-        r.file,
         r.path,
         r.target.args,
         json.dumps(dict(r.target.capabilities), sort_keys=True),
         int(r.timeout_s),
         r.added is not None and not r.undoing,
     )
+
+
+def _title(network: str) -> str:
+    """What a conflist is called in messages."""
+    return f"conflist {network}"
 
 
 def _where(a: Attachment) -> str:
@@ -265,7 +267,5 @@ def _all_there(conflist: Conflist, a: Attachment) -> None:
         near = get_close_matches(name, known, 1)
         hint = f"did you mean {near[0]}? " if near else ""
         hint += "binDir says where else to look; sudo apt-get install containernetworking-plugins"
-        problems.append(
-            Problem(f"{a.file}: network {conflist.name}", absent(name, a.path), "the binary", hint)
-        )
+        problems.append(Problem(_title(conflist.name), absent(name, a.path), "the binary", hint))
     raise Unsupported(*problems)
