@@ -6,6 +6,7 @@ loses carrier and stays administratively up. What the kernel forgets by itself w
 interface goes down (its routes, its neighbours) is left out of the plan, or verify
 would miss it. A daemon that has failed is not in the plan. What daemons write is left out as well:
 they see the fault themselves, and their rooms say what they make of it (``compile.faulted``).
+What binaries have left that ran once stays, and nobody but us gives it back (``mended``).
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[
     """The plan with faults laid over it. The plan itself stays as it is.
 
     ``cables``: the interfaces that each device and pod hangs by (:func:`emulator.faults.cables`);
-    any other end of a cable on a node is the node's end of a pod's.
+    any other end of a cable on a node is the node's end of a pod's. Where a pod hangs by something
+    else than a pair there is nothing to cut.
     """
     far = _far_ends(plan)
     down: set[Key] = set()
@@ -34,10 +36,27 @@ def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[
             down.add((name, "interface", interface))
         else:
             own = [interface] if interface else cables[name]
-            down |= {(ns, "interface", end) for ns, end in (far[name, one] for one in own)}
+            ends = (far[name, one] for one in own if (name, one) in far)
+            down |= {(ns, "interface", end) for ns, end in ends}
             if fault.kind == "node":  # its pods hang by its own ends of their cables
                 down |= {(ns, "interface", end) for ns, end in far if ns == name and end not in own}
     return _without(plan, down, dead)
+
+
+def mended(desired: Plan, before: Plan) -> Plan:
+    """The plan with what a fault of ``before`` has taken from a binary that ran once, and is in
+    ``desired`` again, as ours to give back."""
+    result = Plan()
+    for key, entry in desired.entries.items():
+        was = before.entries.get(key)
+        if (
+            entry.owner == "expected"
+            and not entry.writer
+            and (was is None or was.resource != entry.resource)
+        ):
+            entry = entry._replace(owner="applied")
+        result.keep(entry)
+    return result
 
 
 def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
@@ -55,10 +74,10 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
     result = Plan()
     for entry in plan:
         r = entry.resource
-        if entry.owner == "expected" or r.key in dead:
+        if (entry.owner == "expected" and entry.writer) or r.key in dead:
             continue
         if r.key in down and type(r) is Interface:
-            r = r._replace(up=False)
+            r, entry = r._replace(up=False), entry._replace(owner="applied")
         elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
             continue
         result.keep(entry._replace(resource=r))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from emulator.attachments import Attachments
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.matrix import compare, grid
@@ -57,6 +58,7 @@ def verify(
     probes: bool,
     wait_s: float,
     progress: Callable[[str, int, int], None],
+    attached: Attachments,
 ) -> Report:
     """Compare everything. To be called by a process in the lab that may change namespaces.
 
@@ -68,11 +70,13 @@ def verify(
     daemons = any(type(r) is Process and r.role == "daemon" for r in known)
 
     def look() -> list[str]:
-        return [
+        observed = {**kernel.observe(known), **attached.observe()}
+        found = [
             str(finding)
-            for finding in deviations(plan, kernel.observe(known))
+            for finding in deviations(plan, observed)
             if finding.expected is None or finding.expected.key not in kept
         ]
+        return found or attached.broken(observed)
 
     found = settled(look, wait_s if daemons else 0.0)
     looked = time.perf_counter()
