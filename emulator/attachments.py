@@ -41,12 +41,18 @@ class Attachments:
         """Every attachment that was begun and not undone."""
         return self.attacher.observe()
 
+    def unwanted(self, plan: Plan) -> list[Attachment]:
+        """Those that a plan does not have as they are; DEL is owed for them."""
+        return [a for key, a in self.observe().items() if plan.get(key) != a]
+
     def detach(self, gone: Sequence[Attachment]) -> None:
         """DEL. PodwireError."""
         if gone:
             before = self._look(gone)
-            self.attacher.detach(gone)
-            self._left = left(self._left, before, self._look(gone))
+            try:
+                self.attacher.detach(gone)
+            finally:
+                self._left = left(self._left, before, self._look(gone))
 
     def attach(self, new: Sequence[Attachment]) -> None:
         """ADD. PodwireError: what failed ones have left behind is nobody's, and verify says so."""
@@ -65,10 +71,18 @@ class Attachments:
         whole = Plan()
         for entry in plan:
             whole.keep(entry)
-        for key, resource in self._left.items():
-            if key not in plan.entries and (resource.ns, "netns", "") in plan.entries:
+        for resource in self._left.values():
+            if not whole.claims(resource) and (resource.ns, "netns", "") in plan.entries:
                 whole.keep(Entry(resource, "expected", "left by CNI binaries"))
         return whole
+
+    def has_left(self, key: Key) -> bool:
+        """Whether something of this identity is what binaries have left."""
+        return key in self._left
+
+    def forget(self, plan: Plan) -> None:
+        """What a plan that was applied writes itself is no longer what binaries have left."""
+        self._left = {k: r for k, r in self._left.items() if not plan.claims(r)}
 
     def addresses(self, planned: Addressing) -> Addressing:
         """The addresses that pods have got."""

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from emulator.faults import Fault
 from emulator.plan import Plan
-from emulator.plan.resources import Interface, Key, Veth
+from emulator.plan.resources import Interface, Key, Neigh, Resource, Route, Veth
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
@@ -78,7 +78,13 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
             continue
         if r.key in down and type(r) is Interface:
             r, entry = r._replace(up=False), entry._replace(owner="applied")
-        elif r.kind in ("route", "neigh") and (r.ns, getattr(r, "dev", "")) in gone:
+        elif type(r) in (Neigh, Route) and _forgotten(r) and (r.ns, getattr(r, "dev", "")) in gone:
             continue
         result.keep(entry._replace(resource=r))
     return result
+
+
+def _forgotten(r: Resource) -> bool:
+    """Whether the kernel forgets a route or neighbour when its interface goes down. A route of
+    scope host it takes for one to itself, and keeps (CNI's ptp writes such)."""
+    return not (type(r) is Route and r.scope == "host")

@@ -29,6 +29,7 @@ from emulator.oracle import breakable
 from emulator.plan import Op, Plan, State, diff
 from emulator.plan.converge import converge
 from emulator.plan.resources import Attachment, File, Process, Resource
+from emulator.plan.text import line
 from emulator.settle import await_daemons
 from emulator.spec.resolved import ResolvedSpec
 from emulator.stations import cables, stations
@@ -244,9 +245,10 @@ class Supervisor:
         addressing = ipam.allocate(spec)
         plan = self._whole(compile_spec(spec, addressing))
         plan = faulted(plan, spec, addressing, faults)
-        machine = self._machine()
+        machine = self._machine(plan)
         known = [entry.resource for entry in (*self._current(), *plan)]
-        return [str(op) for op in diff(plan, machine.observe(known), self._current())]
+        ops = diff(plan, machine.observe(known), self._current())
+        return [*(f"- {line(a)}" for a in self.attachments.unwanted(plan)), *map(str, ops)]
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Change the lab into another cluster; returns the operations as text.
@@ -257,12 +259,17 @@ class Supervisor:
         addressing = ipam.allocate(spec)
         plan = compile_spec(spec, addressing)
         faults = tuple(fault for fault in self.faults if _exists(spec, fault))
-        ops = self._change(faulted(self._whole(plan), spec, addressing, faults))
+
+        def desired() -> Plan:
+            return faulted(self._whole(plan), spec, addressing, faults)
+
+        ops = self._change(desired, lambda: mended(self._current(), desired()))
+        self.attachments.forget(plan)
         ops += [f"- fault: {fault}: gone" for fault in self.faults if fault not in faults]
         self.spec, self.plan, self.faults = spec, plan, faults
         self.addressing = self.attachments.addresses(addressing)
         if faults:  # of what was attached just now they have to take hold, too
-            ops += self._converge(self._current(), self._current())
+            ops += self._converge(self._current, self._current())
         self.mininet.stop()
         self.mininet = view(stations(spec), cables(spec, self._whole(plan)))
         return ops
@@ -283,11 +290,12 @@ class Supervisor:
         return self._set_faults(tuple(f for f in self.faults if f != old))
 
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
+        before = self._current()
         desired = faulted(self._whole(self.plan), self.spec, self.addressing, faults)
-        if len(faults) > len(self.faults) and desired.entries == self._current().entries:
+        if len(faults) > len(self.faults) and desired.entries == before.entries:
             words = "nothing that it would change", "something that hangs by a cable of its own"
             raise SpecError(Problem(f"fail {faults[-1]}", *words))
-        ops = self._change(mended(desired, self._current()))
+        ops = self._change(lambda: mended(desired, before), lambda: mended(before, desired))
         self.faults = faults
         return ops
 
@@ -298,17 +306,20 @@ class Supervisor:
     def _current(self) -> Plan:
         return faulted(self._whole(self.plan), self.spec, self.addressing, self.faults)
 
-    def _machine(self) -> _Machine:
-        return _Machine(self.kernel, self.keeper, self.attachments)
+    def _machine(self, plan: Plan) -> _Machine:
+        return _Machine(self.kernel, self.keeper, self.attachments, plan)
 
-    def _change(self, desired: Plan) -> list[str]:
-        """Converge, or go back to what was. PodwireError says which of both it came to."""
+    def _change(self, desired: Callable[[], Plan], back: Callable[[], Plan]) -> list[str]:
+        """Converge, or go back to what was. PodwireError says which of both it came to.
+
+        Both plans are asked for anew when pods were detached, since that changes what is there.
+        """
         before = self._current()
         try:
             return self._converge(desired, before)
         except (PodwireError, OSError) as error:
             try:
-                self._converge(mended(before, desired), desired)
+                self._converge(back, desired())
             except (PodwireError, OSError) as again:
                 raise PodwireError(
                     *getattr(error, "problems", (str(error),)),
@@ -323,36 +334,60 @@ class Supervisor:
                 *getattr(error, "problems", (str(error),)), "the lab is as it was before"
             ) from error
 
-    def _converge(self, desired: Plan, owned: Plan) -> list[str]:
-        machine = self._machine()
-        return [str(op) for op in converge(machine, desired, owned, processes=True)]
+    def _converge(self, desired: Callable[[], Plan], owned: Plan) -> list[str]:
+        """First DEL, while everything stands that the binaries may want to undo; then the rest."""
+        plan = desired()
+        gone = self.attachments.unwanted(plan)
+        trouble: PodwireError | None = None
+        if gone:
+            self.keeper.stop([p for p in self.keeper.wanted() if plan.get(p.key) != p])
+            try:
+                self.attachments.detach(gone)
+            except PodwireError as error:
+                trouble = error
+            plan = desired()
+        ops = converge(self._machine(plan), plan, owned, processes=True)
+        if trouble:
+            raise trouble
+        return [*(f"- {line(a)}" for a in gone), *map(str, ops)]
 
 
 class _Machine:
-    """Kernel, attachments and processes together."""
+    """Kernel, attachments and processes together, on the way to a plan."""
 
-    def __init__(self, kernel: Kernel, kept: keeper.Keeper, attached: Attachments) -> None:
+    def __init__(
+        self, kernel: Kernel, kept: keeper.Keeper, attached: Attachments, plan: Plan
+    ) -> None:
         self._kernel = kernel
         self._keeper = kept
         self._attached = attached
+        self._plan = plan
 
     def observe(self, known: Iterable[Resource]) -> State:
-        """What the kernel holds, and the processes that are kept."""
-        found = dict(self._kernel.observe(known))
-        found.update(self._attached.observe())
+        """What the kernel holds, attachments as they should be, processes that are kept.
+
+        What binaries have left since the plan was made is not shown: it is not to be changed.
+        """
+        plan = self._plan
+        found = {
+            key: r
+            for key, r in self._kernel.observe(known).items()
+            if plan.get(key) is not None or not self._attached.has_left(key)
+        }
+        theirs = self._attached.observe()
+        found.update({k: a for k, a in theirs.items() if plan.get(k) == a})
         found.update({wanted.key: wanted for wanted in self._keeper.wanted()})
         return found
 
     def apply(self, ops: Sequence[Op]) -> None:
-        """Processes end, and pods are detached, before their namespaces go; both start when all
-        is there."""
+        """Processes end before their namespaces do, and start when all is there."""
         self._keeper.stop(
             r for op in ops if type(r := op.resource) is Process and op.action == "delete"
         )
-        attachments = [(op.action, op.resource) for op in ops if type(op.resource) is Attachment]
-        self._attached.detach([r for action, r in attachments if action == "delete"])
         self._kernel.apply(ops)
-        self._attached.attach([r for action, r in attachments if action == "create"])
+        self._attached.attach(
+            [r for op in ops if type(r := op.resource) is Attachment and op.action == "create"]
+        )
         self._keeper.tell(
             (r.ns, r.path) for op in ops if type(r := op.resource) is File and op.action == "change"
         )

@@ -29,7 +29,8 @@ class Report(NamedTuple):
     ``deviations``: kernel state that differs from the plan, as text; ``processes``: those
     that do not run as they should; ``differences``: probes that found something else than
     predicted; ``statements``: the network model sentence by sentence, as predicted and
-    found; ``grid``: the matrix of pods for the eye. Times in seconds.
+    found; ``grid``: the matrix of pods for the eye; ``not_predicted``: probes that
+    nothing is predicted of. Times in seconds.
     """
 
     resources: int
@@ -41,6 +42,7 @@ class Report(NamedTuple):
     grid: str
     kernel_s: float
     probes_s: float
+    not_predicted: int = 0
 
     @property
     def good(self) -> bool:
@@ -82,7 +84,7 @@ def verify(
     looked = time.perf_counter()
     differences: tuple[str, ...] = ()
     sentences: tuple[Statement, ...] = ()
-    count, picture = 0, ""
+    count, picture, unjudged = 0, "", 0
     if probes:
         predicted = predict(spec, addressing, faults)
         progress("probing", 0, len(predicted))
@@ -91,6 +93,7 @@ def verify(
         seen = observe(wanted, whereabouts(spec), kernel.enter, kernel.flush_neighbours, sizes)
         kernel.leave()
         count = len(predicted)
+        unjudged = sum(e.outcome == "not-predicted" for e in predicted.values())
         differences = tuple(str(d) for d in compare(predicted, seen))
         judged = (*statements(spec, addressing, seen), _shared(kernel, states))
         sentences = tuple(sorted(judged, key=lambda one: natural(one.number)))
@@ -105,6 +108,7 @@ def verify(
         picture,
         looked - began,
         time.perf_counter() - looked,
+        unjudged,
     )
 
 

@@ -71,7 +71,8 @@ class Failure(NamedTuple):
     details: str
 
     def __str__(self) -> str:
-        words = ": ".join(filter(None, (self.message, self.details))) or "no message"
+        told = ": ".join(filter(None, (self.message, self.details)))
+        words = " ".join(told.split()) or "no message"  # programs' own lines are in it
         if not self.code:
             return words
         known = ERRORS.get(self.code)
