@@ -190,6 +190,10 @@ class Cluster(Home):
         self.addressing: Addressing = allocate(spec)
         self.__dict__.pop("plan", None)
 
+    def _take_addresses(self, pods: Mapping[str, str]) -> None:
+        """The addresses that pods have, where no plan can know what a binary gives."""
+        self.addressing = self.addressing._replace(pod=dict(pods))
+
     @cached_property
     def plan(self) -> Plan:
         """The desired state of the kernel, without faults."""
@@ -213,6 +217,7 @@ class Cluster(Home):
         facts: Facts = control.ask(world, "facts")
         cluster = cls.__new__(cls)
         cluster._become(facts.spec)
+        cluster._take_addresses(facts.pods)
         cluster.name = world.name
         cluster.timings = facts.timings
         cluster.warnings = ()
@@ -245,6 +250,7 @@ class Cluster(Home):
         supervisor = Supervisor(self.spec, self.plan)
         self._world, facts = lab.start(self.name, supervisor.run, keep=keep, progress=progress)
         self.timings = facts["timings"]
+        self._take_addresses(facts["pods"])
         self._own = not keep
 
     def down(self) -> None:
@@ -356,6 +362,7 @@ class Cluster(Home):
         done: list[str] = control.ask(self.world, "apply", spec)
         self._become(spec)
         self.__dict__["plan"] = compiled
+        self._take_addresses(self.facts().pods)
         return done
 
     def preview(self, spec: ResolvedSpec) -> list[str]:

@@ -3,9 +3,11 @@
 Applying it makes the fault, applying the whole plan again heals it; nothing else knows
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
 loses carrier and stays administratively up. What the kernel forgets by itself when an
-from emulator.plan.cascade import device_of
-from emulator.plan.resources import Addr, Interface, Key, Process, Resource, Sysctl, Tun, Veth
-rooms say what they make of it (``compile.faulted``).
+interface goes down (its routes, its neighbours, its addresses of IPv6 but those that a
+setting keeps) is left out of the plan, or verify would miss it. A daemon that has failed is not
+in the plan. What daemons write is left out as well: they see the fault themselves, and their
+rooms say what they make of it (``compile.faulted``). What binaries have left that ran once
+stays, and nobody but us gives it back (``mended``).
 """
 
 from __future__ import annotations
@@ -16,14 +18,26 @@ from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.plan import Plan
 from emulator.plan.cascade import device_of
-from emulator.plan.resources import Addr, Interface, Key, Process, Resource, Sysctl, Tun, Veth
+from emulator.plan.resources import (
+    Addr,
+    Interface,
+    Key,
+    Neigh,
+    Process,
+    Resource,
+    Route,
+    Sysctl,
+    Tun,
+    Veth,
+)
 
 
 def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
     """The plan with faults laid over it. The plan itself stays as it is.
 
     ``cables``: the interfaces that each device and pod hangs by (:func:`emulator.faults.cables`);
-    any other end of a cable on a node is the node's end of a pod's.
+    any other end of a cable on a node is the node's end of a pod's. Where a pod hangs by something
+    else than a pair there is nothing to cut.
     """
     far = _far_ends(plan)
     down: set[Key] = set()
@@ -36,10 +50,27 @@ def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[
             down.add((name, "interface", interface))
         else:
             own = [interface] if interface else cables[name]
-            down |= {(ns, "interface", end) for ns, end in (far[name, one] for one in own)}
+            ends = (far[name, one] for one in own if (name, one) in far)
+            down |= {(ns, "interface", end) for ns, end in ends}
             if fault.kind == "node":  # its pods hang by its own ends of their cables
                 down |= {(ns, "interface", end) for ns, end in far if ns == name and end not in own}
     return _without(plan, down, dead)
+
+
+def mended(desired: Plan, before: Plan) -> Plan:
+    """The plan with what a fault of ``before`` has taken from a binary that ran once, and is in
+    ``desired`` again, as ours to give back."""
+    result = Plan()
+    for key, entry in desired.entries.items():
+        was = before.entries.get(key)
+        if (
+            entry.owner == "expected"
+            and not entry.writer
+            and (was is None or was.resource != entry.resource)
+        ):
+            entry = entry._replace(owner="applied")
+        result.keep(entry)
+    return result
 
 
 def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
@@ -63,12 +94,12 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
     result = Plan()
     for entry in plan:
         r = entry.resource
-        if entry.owner == "expected" or r.key in dead:
+        if (entry.owner == "expected" and entry.writer) or r.key in dead:
             continue
         if closed and (r.ns, r.name if type(r) is Tun else device_of(r)) in closed:
             continue
         if r.key in down and type(r) is Interface:
-            r = r._replace(up=False)
+            r, entry = r._replace(up=False), entry._replace(owner="applied")
         elif (r.ns, getattr(r, "dev", "")) in gone and _goes(plan, r):
             continue
         result.keep(entry._replace(resource=r))
@@ -76,9 +107,14 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
 
 
 def _goes(plan: Plan, r: Resource) -> bool:
-    """Whether what stands on an interface goes when that goes down."""
+    """Whether what stands on an interface goes when that goes down.
+
+    A route of scope host the kernel takes for one to itself, and keeps (CNI's ptp writes such).
+    """
+    if type(r) is Route:
+        return r.scope != "host"
     if type(r) is not Addr:
-        return r.kind in ("route", "neigh")
+        return type(r) is Neigh
     if family(r.address) is not IPV6:
         return False
     keeps = Sysctl(r.ns, f"net/ipv6/conf/{r.dev}/keep_addr_on_down", "1", True)

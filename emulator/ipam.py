@@ -14,6 +14,8 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
+from emulator.conflist.model import parse
+from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
 from emulator.spec.resolved import ResolvedSpec
 
@@ -39,6 +41,8 @@ def allocate(spec: ResolvedSpec) -> Addressing:
     problems: list[Problem] = []
     node, host, router = _underlay(spec, problems)
     subnet, gateway, pod = _pods(spec, node, problems)
+    if spec.network.plugin == "cni":
+        _by_conflist(spec, subnet, gateway, pod)
     if problems:
         raise SpecError(*problems)
     return Addressing(node, host, router, subnet, gateway, pod)
@@ -128,3 +132,23 @@ def _pods(
                 )
             )
     return subnet, gateway, pod
+
+
+def _by_conflist(
+    spec: ResolvedSpec, subnet: dict[str, str], gateway: dict[str, str], pod: dict[str, str]
+) -> None:
+    """What a conflist's own ranges give, the same on every node; nothing where other binaries
+    than host-local decide: then a pod has no address before ADD has said one."""
+    text = str(spec.network.option("conflist"))
+    if not text:  # it could not be read, which is told elsewhere
+        return
+    conflist = parse(text, "conflist")
+    given = fixed_range(conflist)
+    if given is None and per_node(conflist):
+        return
+    for node in spec.nodes:
+        own = [p.id for p in spec.pods if p.node == node.name and not p.host_network]
+        addresses = order(given, len(own)) if given else [""] * len(own)
+        pod.update(zip(own, addresses, strict=True))
+        if given:
+            subnet[node.name], gateway[node.name] = str(given.subnet), str(given.gateway)

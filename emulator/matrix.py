@@ -84,12 +84,12 @@ def compare(
 ) -> list[Difference]:
     """Every difference, in the order of the prediction.
 
-    A probe that is predicted as not to be probed is left out. The path MTU counts where
-    one was tried.
+    A probe that is predicted as not to be probed, or not at all, is left out. The path MTU
+    counts where one was tried.
     """
     found: list[Difference] = []
     for probe, expected in predicted.items():
-        if expected.outcome == "not-probed":
+        if expected.outcome in ("not-probed", "not-predicted"):
             continue
         seen = observed.get(probe)
         # Made only where something differs: thousands of probes are as predicted.
@@ -150,25 +150,36 @@ def grid(
 ) -> str:
     """The matrix of pods as text, ``.`` for what is as predicted, and a line for each other kind.
 
-    Rows are clients. Up to 40 pods there is a cell for each pair; above, a cell for each
-    pair of nodes holds the number of differences.
+    What is not predicted is ``+`` or ``-``. Rows are clients. Up to 40 pods there is a cell for
+    each pair; above, a cell for each pair of nodes holds the number of differences.
     """
     letters: dict[Probe, str] = {}
     order = list(LETTERS)
     for probe, letter, _ in compare(predicted, observed):
         letters[probe] = min(letters.get(probe, letter), letter, key=order.index)
+    unjudged = {
+        p: "+" if p in observed and observed[p].outcome == "delivered" else "-"
+        for p, e in predicted.items()
+        if e.outcome == "not-predicted"
+    }
     lines: list[str] = []
     pods = {p.id: p.node for p in spec.pods}
     pairs = {(p.client, p.server): p for p in predicted if p.kind == "pod-pod"}
     if pairs and len(pods) <= WIDEST:
-        lines += _pod_grid(list(pods), pairs, predicted, letters)
+        lines += _pod_grid(list(pods), pairs, predicted, {**unjudged, **letters})
     elif pairs:
         lines += _node_grid([n.name for n in spec.nodes], pods, pairs, letters)
-    tried = Counter(p.kind for p, e in predicted.items() if e.outcome != "not-probed")
+    tried = Counter(
+        p.kind for p, e in predicted.items() if e.outcome not in ("not-probed", "not-predicted")
+    )
     wrong = Counter(probe.kind for probe in letters)
     lines += [f"{kind + ':':16} {n - wrong[kind]} of {n} as predicted" for kind, n in tried.items()]
     used = sorted(set(letters.values()), key=order.index)
     lines += [f"{letter} = {LETTERS[letter]}" for letter in used]
+    if unjudged:
+        came = sum(sign == "+" for sign in unjudged.values())
+        lost = len(unjudged) - came
+        lines.append(f"+ and - = delivered ({came}) and not ({lost}), which is not predicted")
     return "\n".join(lines) + "\n"
 
 

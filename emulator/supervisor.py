@@ -20,13 +20,16 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 from emulator import ipam
+from emulator.attachments import Attachments
 from emulator.compile import compile_spec, faulted
+from emulator.degrade import mended
 from emulator.errors import PodwireError, Problem, SpecError
 from emulator.faults import Fault
 from emulator.oracle import breakable
 from emulator.plan import Op, Plan, State, diff
 from emulator.plan.converge import converge
-from emulator.plan.resources import File, Process, Resource
+from emulator.plan.resources import Attachment, File, Process, Resource
+from emulator.plan.text import line
 from emulator.settle import await_daemons
 from emulator.spec.resolved import ResolvedSpec
 from emulator.stations import cables, stations
@@ -49,6 +52,8 @@ class Facts(NamedTuple):
     plan_digest: str
     timings: dict[str, float]
     began: float
+    pods: dict[str, str]
+    """The address of each pod."""
 
 
 class Supervisor:
@@ -70,7 +75,11 @@ class Supervisor:
         self.keeper = keeper.Keeper(self.kernel.enter, start.open_files)
         self.kernel.apply(diff(self.plan, {}), start.progress)
         applied = time.perf_counter()
-        self.mininet = view(stations(self.spec), cables(self.spec, self.plan))
+        self.attachments = Attachments(self.kernel)
+        self.attachments.attach([r for e in self.plan if type(r := e.resource) is Attachment])
+        self.addressing = self.attachments.addresses(self.addressing)
+        attached = time.perf_counter()
+        self.mininet = view(stations(self.spec), cables(self.spec, self._whole(self.plan)))
         viewed = time.perf_counter()
         for entry in self.plan:
             if type(entry.resource) is Process:
@@ -81,12 +90,13 @@ class Supervisor:
         self.timings = {
             "world_s": entered - start.began,
             "apply_s": applied - entered,
-            "mininet_s": viewed - applied,
+            "attach_s": attached - applied,
+            "mininet_s": viewed - attached,
             "processes_s": started - viewed,
             "daemons_s": done - started,
             "ready_s": done - start.began,
         }
-        start.ready({"timings": self.timings})
+        start.ready({"timings": self.timings, "pods": self.addressing.pod})
         self._serve(start.control)
 
     # --- serving --------------------------------------------------------------------
@@ -196,6 +206,7 @@ class Supervisor:
             self.plan.digest(),
             self.timings,
             self.began,
+            self.addressing.pod,
         )
 
     def verify(
@@ -215,6 +226,7 @@ class Supervisor:
                 probes,
                 wait_s,
                 progress,
+                self.attachments,
             )
         finally:
             os.close(turn)
@@ -222,18 +234,21 @@ class Supervisor:
     def observed(self) -> str:
         """The state of the kernel as text, in the form of a plan."""
         found = Plan()
-        for resource in self.kernel.observe([e.resource for e in self.plan]).values():
-            found.add([resource], "observed")
+        known = [e.resource for e in self._current()]
+        found.add(self.kernel.observe(known).values(), "observed")
+        found.add(self.attachments.observe().values(), "observed")
         return found.text()
 
     def preview(self, spec: ResolvedSpec) -> list[str]:
         """The operations that ``apply`` would begin with."""
         faults = [f for f in self.faults if _exists(spec, f)]
         addressing = ipam.allocate(spec)
-        plan = faulted(compile_spec(spec, addressing), spec, addressing, faults)
-        machine = _Machine(self.kernel, self.keeper)
+        plan = self._whole(compile_spec(spec, addressing))
+        plan = faulted(plan, spec, addressing, faults)
+        machine = self._machine(plan)
         known = [entry.resource for entry in (*self._current(), *plan)]
-        return [str(op) for op in diff(plan, machine.observe(known), self._current())]
+        ops = diff(plan, machine.observe(known), self._current())
+        return [*(f"- {line(a)}" for a in self.attachments.unwanted(plan)), *map(str, ops)]
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Change the lab into another cluster; returns the operations as text.
@@ -244,12 +259,19 @@ class Supervisor:
         addressing = ipam.allocate(spec)
         plan = compile_spec(spec, addressing)
         faults = tuple(fault for fault in self.faults if _exists(spec, fault))
-        ops = self._change(faulted(plan, spec, addressing, faults))
+
+        def desired() -> Plan:
+            return faulted(self._whole(plan), spec, addressing, faults)
+
+        ops = self._change(desired, lambda: mended(self._current(), desired()))
+        self.attachments.forget(plan)
         ops += [f"- fault: {fault}: gone" for fault in self.faults if fault not in faults]
         self.spec, self.plan, self.faults = spec, plan, faults
-        self.addressing = addressing
+        self.addressing = self.attachments.addresses(addressing)
+        if faults:  # of what was attached just now they have to take hold, too
+            ops += self._converge(self._current, self._current())
         self.mininet.stop()
-        self.mininet = view(stations(spec), cables(spec, plan))
+        self.mininet = view(stations(spec), cables(spec, self._whole(plan)))
         return ops
 
     def fail(self, kind: str, target: str) -> list[str]:
@@ -268,21 +290,36 @@ class Supervisor:
         return self._set_faults(tuple(f for f in self.faults if f != old))
 
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
-        ops = self._change(faulted(self.plan, self.spec, self.addressing, faults))
+        before = self._current()
+        desired = faulted(self._whole(self.plan), self.spec, self.addressing, faults)
+        if len(faults) > len(self.faults) and desired.entries == before.entries:
+            words = "nothing that it would change", "something that hangs by a cable of its own"
+            raise SpecError(Problem(f"fail {faults[-1]}", *words))
+        ops = self._change(lambda: mended(desired, before), lambda: mended(before, desired))
         self.faults = faults
         return ops
 
-    def _current(self) -> Plan:
-        return faulted(self.plan, self.spec, self.addressing, self.faults)
+    def _whole(self, plan: Plan) -> Plan:
+        """A plan with what CNI binaries have left."""
+        return self.attachments.over(plan)
 
-    def _change(self, desired: Plan) -> list[str]:
-        """Converge, or go back to what was. PodwireError says which of both it came to."""
+    def _current(self) -> Plan:
+        return faulted(self._whole(self.plan), self.spec, self.addressing, self.faults)
+
+    def _machine(self, plan: Plan) -> _Machine:
+        return _Machine(self.kernel, self.keeper, self.attachments, plan)
+
+    def _change(self, desired: Callable[[], Plan], back: Callable[[], Plan]) -> list[str]:
+        """Converge, or go back to what was. PodwireError says which of both it came to.
+
+        Both plans are asked for anew when pods were detached, since that changes what is there.
+        """
         before = self._current()
         try:
             return self._converge(desired, before)
         except (PodwireError, OSError) as error:
             try:
-                self._converge(before, desired)
+                self._converge(back, desired())
             except (PodwireError, OSError) as again:
                 raise PodwireError(
                     *getattr(error, "problems", (str(error),)),
@@ -297,21 +334,48 @@ class Supervisor:
                 *getattr(error, "problems", (str(error),)), "the lab is as it was before"
             ) from error
 
-    def _converge(self, desired: Plan, owned: Plan) -> list[str]:
-        machine = _Machine(self.kernel, self.keeper)
-        return [str(op) for op in converge(machine, desired, owned, processes=True)]
+    def _converge(self, desired: Callable[[], Plan], owned: Plan) -> list[str]:
+        """First DEL, while everything stands that the binaries may want to undo; then the rest."""
+        plan = desired()
+        gone = self.attachments.unwanted(plan)
+        trouble: PodwireError | None = None
+        if gone:
+            self.keeper.stop([p for p in self.keeper.wanted() if plan.get(p.key) != p])
+            try:
+                self.attachments.detach(gone)
+            except PodwireError as error:
+                trouble = error
+            plan = desired()
+        ops = converge(self._machine(plan), plan, owned, processes=True)
+        if trouble:
+            raise trouble
+        return [*(f"- {line(a)}" for a in gone), *map(str, ops)]
 
 
 class _Machine:
-    """Kernel and processes together."""
+    """Kernel, attachments and processes together, on the way to a plan."""
 
-    def __init__(self, kernel: Kernel, kept: keeper.Keeper) -> None:
+    def __init__(
+        self, kernel: Kernel, kept: keeper.Keeper, attached: Attachments, plan: Plan
+    ) -> None:
         self._kernel = kernel
         self._keeper = kept
+        self._attached = attached
+        self._plan = plan
 
     def observe(self, known: Iterable[Resource]) -> State:
-        """What the kernel holds, and the processes that are kept."""
-        found = dict(self._kernel.observe(known))
+        """What the kernel holds, attachments as they should be, processes that are kept.
+
+        What binaries have left since the plan was made is not shown: it is not to be changed.
+        """
+        plan = self._plan
+        found = {
+            key: r
+            for key, r in self._kernel.observe(known).items()
+            if plan.get(key) is not None or not self._attached.has_left(key)
+        }
+        theirs = self._attached.observe()
+        found.update({k: a for k, a in theirs.items() if plan.get(k) == a})
         found.update({wanted.key: wanted for wanted in self._keeper.wanted()})
         return found
 
@@ -321,6 +385,9 @@ class _Machine:
             r for op in ops if type(r := op.resource) is Process and op.action == "delete"
         )
         self._kernel.apply(ops)
+        self._attached.attach(
+            [r for op in ops if type(r := op.resource) is Attachment and op.action == "create"]
+        )
         self._keeper.tell(
             (r.ns, r.path) for op in ops if type(r := op.resource) is File and op.action == "change"
         )

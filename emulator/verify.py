@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from emulator.attachments import Attachments
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.matrix import compare, grid
@@ -28,7 +29,8 @@ class Report(NamedTuple):
     ``deviations``: kernel state that differs from the plan, as text; ``processes``: those
     that do not run as they should; ``differences``: probes that found something else than
     predicted; ``statements``: the network model sentence by sentence, as predicted and
-    found; ``grid``: the matrix of pods for the eye. Times in seconds.
+    found; ``grid``: the matrix of pods for the eye; ``not_predicted``: probes that
+    nothing is predicted of. Times in seconds.
     """
 
     resources: int
@@ -40,6 +42,7 @@ class Report(NamedTuple):
     grid: str
     kernel_s: float
     probes_s: float
+    not_predicted: int = 0
 
     @property
     def good(self) -> bool:
@@ -57,6 +60,7 @@ def verify(
     probes: bool,
     wait_s: float,
     progress: Callable[[str, int, int], None],
+    attached: Attachments,
 ) -> Report:
     """Compare everything. To be called by a process in the lab that may change namespaces.
 
@@ -68,17 +72,19 @@ def verify(
     daemons = any(type(r) is Process and r.role == "daemon" for r in known)
 
     def look() -> list[str]:
-        return [
+        observed = {**kernel.observe(known), **attached.observe()}
+        found = [
             str(finding)
-            for finding in deviations(plan, kernel.observe(known))
+            for finding in deviations(plan, observed)
             if finding.expected is None or finding.expected.key not in kept
         ]
+        return found or attached.broken(observed)
 
     found = settled(look, wait_s if daemons else 0.0)
     looked = time.perf_counter()
     differences: tuple[str, ...] = ()
     sentences: tuple[Statement, ...] = ()
-    count, picture = 0, ""
+    count, picture, unjudged = 0, "", 0
     if probes:
         predicted = predict(spec, addressing, faults)
         progress("probing", 0, len(predicted))
@@ -87,6 +93,7 @@ def verify(
         seen = observe(wanted, whereabouts(spec), kernel.enter, kernel.flush_neighbours, sizes)
         kernel.leave()
         count = len(predicted)
+        unjudged = sum(e.outcome == "not-predicted" for e in predicted.values())
         differences = tuple(str(d) for d in compare(predicted, seen))
         judged = (*statements(spec, addressing, seen), _shared(kernel, states))
         sentences = tuple(sorted(judged, key=lambda one: natural(one.number)))
@@ -101,6 +108,7 @@ def verify(
         picture,
         looked - began,
         time.perf_counter() - looked,
+        unjudged,
     )
 
 

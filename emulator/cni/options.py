@@ -7,8 +7,9 @@ a model and a row in ``PLUGINS``, and rooms of its name in ``emulator.cni`` and
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Literal, NamedTuple, Union
+import json
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Union
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -24,6 +25,11 @@ class NetworkOptions(BaseModel):
     def values(self) -> tuple[tuple[str, bool | int | str], ...]:
         """All options but plugin and backend with their values, sorted by name."""
         return tuple(sorted(self.model_dump(exclude={"plugin", "backend"}).items()))
+
+    @classmethod
+    def as_written(cls, values: Iterable[tuple[str, bool | int | str]]) -> dict[str, Any]:
+        """Such values as a spec has them."""
+        return dict(values)
 
 
 class NoneOptions(NetworkOptions):
@@ -72,6 +78,46 @@ class CanalOptions(_FlannelBackends):
     plugin: Literal["canal"]
 
 
+class CniOptions(NetworkOptions):
+    """Any conflist, run with the real binaries as the CNI specification says."""
+
+    plugin: Literal["cni"]
+    conflist: str = Field(
+        description="file of a network configuration list, relative to this one; or the list "
+        "itself, as JSON"
+    )
+    binDir: list[str] = Field(
+        default=["/usr/lib/cni", "/opt/cni/bin"],
+        min_length=1,
+        description="folders of the binaries, the first that has one wins",
+    )
+    args: dict[str, str] = Field(default={}, description="CNI_ARGS of every pod")
+    capabilities: dict[str, Any] = Field(
+        default={},
+        description="what the runtime offers to plugins that declare the capability; ipRanges is "
+        "the node's pod subnet unless given",
+    )
+    podCapabilities: dict[str, dict[str, Any]] = Field(
+        default={}, description="capabilities of single pods, by pod"
+    )
+    timeoutSeconds: int = Field(
+        default=30, ge=1, le=3600, description="how long one binary may take"
+    )
+
+    def values(self) -> tuple[tuple[str, bool | int | str], ...]:
+        """Lists and mappings as JSON."""
+        return tuple(
+            (name, value if isinstance(value, bool | int | str) else json.dumps(value))
+            for name, value in sorted(self.model_dump(exclude={"plugin"}).items())
+        )
+
+    @classmethod
+    def as_written(cls, values: Iterable[tuple[str, bool | int | str]]) -> dict[str, Any]:
+        """Lists and mappings again."""
+        plain = ("conflist", "timeoutSeconds")
+        return {k: v if k in plain else json.loads(str(v)) for k, v in values}
+
+
 class Plugin(NamedTuple):
     """A row of the table of plugins.
 
@@ -101,6 +147,7 @@ _HOST_GW_NEEDS_ONE_SEGMENT = {
 PLUGINS: Final[Mapping[str, Plugin]] = {
     "none": Plugin(NoneOptions, joins_nodes=False),
     "host": Plugin(HostOptions, pod_network=False),
+    "cni": Plugin(CniOptions, joins_nodes=False),
     "flannel": Plugin(FlannelOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
     "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
 }

@@ -24,7 +24,7 @@ def probes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Probe]:
     do not hold.
     """
     own = [p for p in spec.pods if not p.host_network]
-    bridged = bool(model(spec.network.plugin).bridge)
+    bridged = bool(model(spec.network.plugin).bridge_of(spec.network))
     named = [(p.id, addressing.pod[p.id]) for p in spec.pods]
     for client, _ in named:
         for server, address in named:
@@ -81,13 +81,18 @@ class Oracle:
     def expect(self, probe: Probe) -> Expectation:
         """The expectation of one probe. KeyError for a name that the spec does not have."""
         client, server = probe.client, probe.server
+        if not probe.address:
+            words = f"{server} has no IPv4 address that anybody knows of"
+            return Expectation("not-probed", "", "", "", 0, 0, words)
+        if self._model.unknown and (client in self._own or server in self._own):
+            return Expectation("not-predicted", "", "", "", 0, 0, self._model.unknown)
         if server in self._hosts:
             return self._to_outside(client, server)
         if server not in self._own:
             return self._to_node(client, self._home[server])
-        if self._plugin != "none":
-            return self._to_pod(client, server)
-        return self._to_whoever_holds(client, server, probe.address)
+        if self._model.everywhere_the_same:
+            return self._to_whoever_holds(client, server, probe.address)
+        return self._to_pod(client, server)
 
     def _to_pod(self, client: str, server: str) -> Expectation:
         near, far = self._home[client], self._home[server]
@@ -184,7 +189,10 @@ class Oracle:
         if broken:
             return _lost(broken)
         own, ttl = self._at.pod[client], FIRST_TTL - hops
-        return Expectation("delivered", by, source, own, ttl, self._model.pod_mtu, words)
+        mtu = self._model.pod_mtu
+        if by != self._home[client]:  # over the underlay, whatever the pods themselves could send
+            mtu = min(mtu, self._mtu)
+        return Expectation("delivered", by, source, own, ttl, mtu, words)
 
     def _underlay(self, near: str, far: str, routers: int, broken: str) -> Expectation:
         if broken:

@@ -8,7 +8,7 @@ route, a rule or a device of the compiler.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from emulator.ipam import Addressing
 from emulator.spec.resolved import Network, ResolvedSpec
@@ -37,21 +37,30 @@ class Model:
     ``bridge``: the bridge of a node that its pods are ports of; empty where they are routed.
     ``masquerade``: whether what leaves for the outside takes the node's address;
     ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
-    ``pod_mtu``: of the pods' interfaces, in bytes.
+    ``pod_mtu``: of the pods' interfaces, in bytes. ``everywhere_the_same``: each node gives the
+    same addresses to its pods. ``unknown``: why nothing is predicted of pods; empty if it is.
     """
 
-    bridge: ClassVar[str] = ""
+    bridge: str = ""
 
     def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
         self.spec, self.at, self.wires = spec, at, wires
         self.pod_mtu = spec.links.mtu
         self.masquerade = False
         self.masquerade_to_nodes = False
+        self.everywhere_the_same = False
+        self.unknown = ""
 
     @classmethod
     def devices(cls, network: Network) -> tuple[str, ...]:
         """The interfaces that the plugin adds to every node, pods' ends excepted."""
-        return (cls.bridge,) if cls.bridge else ()
+        bridge = cls.bridge_of(network)
+        return (bridge,) if bridge else ()
+
+    @classmethod
+    def bridge_of(cls, network: Network) -> str:
+        """The bridge that pods are ports of under these options; empty where there is none."""
+        return cls.bridge
 
     @classmethod
     def daemons(cls, network: Network) -> tuple[str, ...]:

@@ -57,6 +57,11 @@ class Plan:
                 raise _conflict(entries.get(other) or peers[other], entry)
             peers[other] = entry
 
+    def claims(self, resource: Resource) -> bool:
+        """Whether something of the plan has an identity that this resource has."""
+        keys = [resource.key, *([resource.peer_key] if type(resource) is Veth else [])]
+        return any(key in self.entries or key in self._peers for key in keys)
+
     def __iter__(self) -> Iterator[Entry]:
         return iter(self.entries.values())
 
@@ -112,6 +117,7 @@ ORDER = {
             "sysctl",
             "nft",
             "file",
+            "attachment",
             "process",
         )
     )

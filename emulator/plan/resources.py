@@ -332,6 +332,34 @@ class File(NamedTuple):
         return (self.ns, "file", self.path)
 
 
+class Attachment(NamedTuple):
+    """A pod on a network that CNI binaries make: made by ADD, removed by DEL, in namespace ``ns``.
+
+    ``conflist`` is the text of the network configuration, ``path`` the folders of the binaries,
+    ``capabilities`` a JSON object of what the runtime offers. ``whole``: ADD has succeeded;
+    otherwise DEL is owed.
+    """
+
+    ns: str
+    pod: str
+    interface: str
+    network: str
+    conflist: str
+    path: tuple[str, ...]
+    args: tuple[tuple[str, str], ...]
+    capabilities: str
+    timeout_s: int
+    whole: bool = True
+
+    @property
+    def kind(self) -> str:
+        return "attachment"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "attachment", f"{self.pod} {self.interface}")
+
+
 class Process(NamedTuple):
     """A process that the lab keeps in the namespace: a container's command, or a daemon.
 
@@ -402,6 +430,7 @@ Resource = (
     | Sysctl
     | NftTable
     | File
+    | Attachment
     | Process
     | Foreign
 )

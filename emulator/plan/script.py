@@ -14,6 +14,7 @@ from emulator.family import IPV6, family
 from emulator.plan.plan import Entry, Plan, natural
 from emulator.plan.resources import (
     Addr,
+    Attachment,
     Bridge,
     Fdb,
     File,
@@ -251,6 +252,10 @@ def _here(text: str) -> str:
     return f"<<'{end}'\n{text}{end}\n"
 
 
+def _attachment(r: Attachment) -> str:
+    return f"# {line(r)}\n#   made by running its binaries, each with the result of the last one\n"
+
+
 def _process(r: Process) -> str:
     env = ["env", *(f"{name}={value}" for name, value in r.env)] if r.env else []
     command = shlex.join(["ip", "netns", "exec", r.ns, *env, *r.argv])
@@ -260,6 +265,7 @@ def _process(r: Process) -> str:
 
 _COMMANDS: dict[type, Callable[..., str]] = {
     Addr: _addr,
+    Attachment: _attachment,
     Bridge: lambda r: f"ip -n {r.ns} link add name {r.name} type bridge\n",
     Fdb: lambda r: (
         f"bridge -n {r.ns} fdb append {r.lladdr} dev {r.dev} dst {r.dst} self permanent\n"

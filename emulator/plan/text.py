@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import shlex
 from collections.abc import Callable
 from typing import Any
 
 from emulator.plan.resources import (
     Addr,
+    Attachment,
     Bridge,
     Fdb,
     File,
@@ -76,6 +78,17 @@ def _file(r: File) -> str:
     return f"{r.ns} file {r.path}\n{body}"
 
 
+def _attachment(r: Attachment) -> str:
+    digest = hashlib.sha256(r.conflist.encode()).hexdigest()[:12]
+    text = f"{r.ns} attachment {r.pod} {r.interface} network {r.network} conflist {digest}"
+    text += f" path {':'.join(r.path)} timeout {r.timeout_s}s"
+    if r.args:
+        text += f" args {';'.join(f'{key}={value}' for key, value in r.args)}"
+    if r.capabilities != "{}":
+        text += f" capabilities {r.capabilities}"
+    return text if r.whole else text + " (begun, not whole)"
+
+
 def _process(r: Process) -> str:
     env = "".join(f"{name}={shlex.quote(value)} " for name, value in r.env)
     what = "daemon" if r.role == "daemon" else "process"
@@ -105,6 +118,7 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     ),
     NftTable: _nft,
     File: _file,
+    Attachment: _attachment,
     Process: _process,
     Foreign: lambda r: f"{r.ns} foreign {r.what} {r.name} {r.text}",
 }

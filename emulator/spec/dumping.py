@@ -56,11 +56,12 @@ def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
 
 
 def _network(network: Network) -> dict[str, Any]:
-    only_for = PLUGINS[network.plugin].options.only_for
+    options = PLUGINS[network.plugin].options
+    only_for = options.only_for
     fields: dict[str, Any] = {"plugin": network.plugin}
     if network.backend:
         fields["backend"] = network.backend
-    for name, value in network.options:
+    for name, value in options.as_written(network.options).items():
         if network.backend in only_for.get(name, (network.backend,)):
             fields[name] = value
     return fields

@@ -21,6 +21,10 @@ class Findings:
         """Note one problem."""
         self._found.append((place, Problem(str(place), found, expected, hint)))
 
+    def include(self, place: Place, problem: Problem) -> None:
+        """Note a problem of another file, which is named at ``place`` of this one."""
+        self._found.append((place, problem))
+
     @property
     def problems(self) -> list[Problem]:
         """All of them by line and column, each once; those of overrides first."""

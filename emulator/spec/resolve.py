@@ -12,6 +12,7 @@ from emulator.cni.options import PLUGINS, NetworkOptions
 from emulator.errors import SpecError
 from emulator.ipam import Addressing, allocate
 from emulator.spec import limits
+from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
 from emulator.spec.findings import Findings, one_of
 from emulator.spec.machines import make_hosts, make_links, make_nodes, make_routers
@@ -47,7 +48,9 @@ def resolve(
         name=cluster.metadata.name,
         pod_cidr=spec.podCIDR,
         node_prefix=spec.nodePrefix,
-        network=_network(spec.network, at("spec", "network", key=True)),
+        network=attached_files(
+            _network(spec.network, at("spec", "network", key=True)), checked.source, findings
+        ),
         congestion_control=spec.congestionControl,
         segments=tuple(
             Segment(name, doc.cidr, at(*_UNDERLAY, "segments", name, key=True))
@@ -70,6 +73,7 @@ def resolve(
     _check_pods(resolved.pods, spec.network.plugin, at("spec", "pods"), findings)
     _check_names(resolved, findings)
     _check_options(resolved.network, checked.source, findings)
+    check_attached(resolved, checked.source, findings)
     check_segments(resolved, at("spec", "podCIDR"), findings)
     addresses = _addresses(resolved, at("spec", "podCIDR"), findings)
     if not checked.unsure(*_UNDERLAY):

@@ -74,7 +74,7 @@ class Keeper:
     def stop(self, wanted: Iterable[Process]) -> None:
         """End processes and keep them no longer."""
         kept = [self._kept.pop((one.ns, one.name), None) for one in wanted]
-        _end({one.pid for one in kept if one and one.pid})
+        end_sessions({one.pid for one in kept if one and one.pid})
 
     def tell(self, changed: Iterable[tuple[str, str]]) -> None:
         """SIGHUP to all that read one of these files, by (namespace, path)."""
@@ -126,7 +126,7 @@ class Keeper:
     def ending(self, pid: int) -> None:
         """Told of every child that has ended and is not yet reaped: its id is still its own."""
         if any(kept.pid == pid for kept in self._kept.values()):
-            _end({pid})
+            end_sessions({pid})
 
     def ended(self, pid: int, status: int) -> None:
         """Told of every child that has ended."""
@@ -174,7 +174,7 @@ class Keeper:
         ]
 
 
-def _end(leaders: set[int]) -> None:
+def end_sessions(leaders: set[int]) -> None:
     """Kill processes and all of the sessions that they lead; returns when these have ended."""
     if not leaders:
         return

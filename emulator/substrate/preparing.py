@@ -12,6 +12,7 @@ from typing import NamedTuple
 from emulator.plan import Op
 from emulator.plan.resources import (
     Addr,
+    Attachment,
     Bridge,
     Fdb,
     File,
@@ -117,7 +118,7 @@ def prepare(
         elif type(r) is Tun:
             births[r.ns, r.name] = Birth("tun", mtu=tun.BORN_MTU)
             tuns.append(r)
-        elif type(r) is not Netns and type(r) is not Process:
+        elif type(r) not in (Netns, Process, Attachment):
             rest.setdefault(r.ns, []).append(op)
     # tunnels last: the parent may be an end that another namespace makes
     groups = (*devices.items(), *tunnels.items())

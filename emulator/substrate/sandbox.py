@@ -86,4 +86,5 @@ def private_files(ns: str) -> None:
         source.mkdir(parents=True, exist_ok=True)
         if place in ("/tmp", "/var/tmp"):
             os.chmod(source, 0o1777)
-        libc.mount(str(source), place, "", libc.MS_BIND)
+        # with what is mounted there: folders of CNI binaries that lie below such a place
+        libc.mount(str(source), place, "", libc.MS_BIND | libc.MS_REC)

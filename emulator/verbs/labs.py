@@ -163,9 +163,11 @@ def _say(report: Report, matrix: bool) -> None:
             f"probes: {report.probes}, {len(report.differences)} other than predicted "
             f"({report.probes_s:.2f} s)"
         )
+        if report.not_predicted:
+            print(f"  {report.not_predicted} of them are not predicted, only looked at")
         for s in report.statements:
             mark = "holds" if s.holds else "does not hold"
             print(f"  {s.number:4} {mark}: {s.text}{': ' + s.detail if s.detail else ''}")
-        if matrix or report.differences:
+        if matrix or report.differences or report.not_predicted:
             print(report.grid)
     print("good" if report.good else "NOT as the spec says")

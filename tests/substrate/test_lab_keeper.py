@@ -118,7 +118,7 @@ def test_all_of_a_session_ends() -> None:
         try:
             until(lambda: os.getsid(other) == other, "a session of its own")
             until(lambda: os.getpgid(members[0]) == members[0], "a group of its own")
-            keeper._end({leader.pid})
+            keeper.end_sessions({leader.pid})
             assert [start_ticks(pid) for pid in (leader.pid, *members)] == [None] * 3
             assert start_ticks(other)
         finally:

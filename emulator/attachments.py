@@ -1,0 +1,155 @@
+"""What CNI binaries have made in a lab: run, read right afterwards, and remembered.
+
+No plan can say what an arbitrary binary does. So whatever is there after a binary has run and
+was not there before is taken for its own: *expected* from then on, verified and never written.
+What the result of ADD promises is verified by itself, and CHECK asks the binaries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from ipaddress import ip_interface
+
+from emulator.conflist.results import Result
+from emulator.ipam import Addressing
+from emulator.plan import Plan, State
+from emulator.plan.plan import Entry
+from emulator.plan.resources import (
+    Addr,
+    Attachment,
+    Interface,
+    Key,
+    Resource,
+    Route,
+)
+from emulator.plan.text import line
+from emulator.substrate.attaching import Attacher
+from emulator.substrate.kernel import Kernel
+
+_NOT_THEIRS = frozenset(("netns", "sysctl", "file", "process", "attachment"))
+
+
+class Attachments:
+    """The attachments of one lab, and what they consist of."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self._kernel = kernel
+        self.attacher = Attacher(kernel.spaces)
+        self._left: dict[Key, Resource] = {}
+
+    def observe(self) -> Mapping[Key, Attachment]:
+        """Every attachment that was begun and not undone."""
+        return self.attacher.observe()
+
+    def unwanted(self, plan: Plan) -> list[Attachment]:
+        """Those that a plan does not have as they are; DEL is owed for them."""
+        return [a for key, a in self.observe().items() if plan.get(key) != a]
+
+    def detach(self, gone: Sequence[Attachment]) -> None:
+        """DEL. PodwireError."""
+        if gone:
+            before = self._look(gone)
+            try:
+                self.attacher.detach(gone)
+            finally:
+                self._left = left(self._left, before, self._look(gone))
+
+    def attach(self, new: Sequence[Attachment]) -> None:
+        """ADD. PodwireError: what failed ones have left behind is nobody's, and verify says so."""
+        if new:
+            before = self._look(new)
+            self.attacher.attach(new)
+            self._left = left(self._left, before, self._look(new))
+
+    def _look(self, at: Sequence[Attachment]) -> State:
+        return self._kernel.observe((), {ns for a in at for ns in (a.ns, a.pod)})
+
+    def over(self, plan: Plan) -> Plan:
+        """A plan, and what binaries have left besides."""
+        if not self._left:
+            return plan
+        whole = Plan()
+        for entry in plan:
+            whole.keep(entry)
+        for resource in self._left.values():
+            if not whole.claims(resource) and (resource.ns, "netns", "") in plan.entries:
+                whole.keep(Entry(resource, "expected", "left by CNI binaries"))
+        return whole
+
+    def has_left(self, key: Key) -> bool:
+        """Whether something of this identity is what binaries have left."""
+        return key in self._left
+
+    def forget(self, plan: Plan) -> None:
+        """What a plan that was applied writes itself is no longer what binaries have left."""
+        self._left = {k: r for k, r in self._left.items() if not plan.claims(r)}
+
+    def addresses(self, planned: Addressing) -> Addressing:
+        """The addresses that pods have got."""
+        found: dict[str, str] = {}
+        for a, result in self.attacher.results():
+            for address, device in _own(a, result):
+                if device:
+                    found.setdefault(a.pod, address.partition("/")[0])
+        return planned._replace(pod={**planned.pod, **found}) if found else planned
+
+    def broken(self, observed: State) -> list[str]:
+        """What results promise and the kernel does not hold, and what CHECK complains of."""
+        said = [words for a, r in self.attacher.results() for words in broken(a, r, observed)]
+        if not said:
+            _, said = self.attacher.check()
+        return said
+
+
+def left(known: Mapping[Key, Resource], before: State, after: State) -> dict[Key, Resource]:
+    """What binaries have left, once they have turned ``before`` into ``after``.
+
+    What was gone before they ran stays expected: somebody else has removed it.
+    """
+    found = {k: r for k, r in known.items() if k in after or k not in before}
+    for key, r in after.items():
+        if r.kind not in _NOT_THEIRS and before.get(key) != r:
+            found[key] = r
+    return found
+
+
+def broken(a: Attachment, result: Result, observed: State) -> Iterator[str]:
+    """What a result of ADD promises and the kernel does not hold, IPv4 and interfaces."""
+
+    def missing(resource: Resource, found: Resource | None) -> str:
+        instead = f", found {line(found)}" if found else ""
+        return f"{a.ns}: pod {a.pod}: {a.network} promised {line(resource)}{instead}"
+
+    for one in result.interfaces:
+        ns = a.pod if one.sandbox else a.ns
+        there = observed.get((ns, "interface", one.name))
+        if type(there) is not Interface:
+            yield f"{a.ns}: pod {a.pod}: {a.network} promised the interface {one.name} in {ns}"
+        elif one.mac and there.mac != one.mac:
+            yield missing(there._replace(mac=one.mac), there)
+        elif one.mtu and there.mtu != one.mtu:
+            yield missing(there._replace(mtu=one.mtu), there)
+    for address, device in _own(a, result):
+        promised = Addr(a.pod, device, address)
+        if device and observed.get(promised.key) is None:
+            yield missing(promised, None)
+    routes = {(r.dst, r.via) for r in observed.values() if type(r) is Route and r.ns == a.pod}
+    destinations = {dst for dst, _ in routes}
+    for route in result.routes:
+        dst = "default" if route.dst == "0.0.0.0/0" else route.dst
+        if ":" not in dst and (
+            (dst, route.gateway) not in routes if route.gateway else dst not in destinations
+        ):
+            via = f" via {route.gateway}" if route.gateway else ""
+            yield f"{a.ns}: pod {a.pod}: {a.network} promised the route {dst}{via} in {a.pod}"
+
+
+def _own(a: Attachment, result: Result) -> Iterator[tuple[str, str]]:
+    """The IPv4 addresses of a result with the pod's interface that each is on, or nothing."""
+    for ip in result.ips:
+        if ip_interface(ip.address).version == 4:
+            on = result.interfaces[ip.interface] if ip.interface >= 0 else None
+            yield ip.address, on.name if on and on.sandbox else ""
+
+
+__all__ = ["Attachments", "broken", "left"]

@@ -1,0 +1,271 @@
+"""Attachments of a lab: made by ADD, undone by DEL, and written down before either.
+
+The journal of a node lies in the node's own ``/var/lib/cni/results``. What stands there is what
+this module observes: an attachment that is not whole is one that owes a DEL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from emulator.conflist import chain, records
+from emulator.conflist.chain import Run
+from emulator.conflist.model import Conflist, parse
+from emulator.conflist.records import Record
+from emulator.conflist.requests import Target
+from emulator.conflist.results import Result
+from emulator.errors import PodwireError, Problem, Unsupported
+from emulator.plan.resources import Attachment
+from emulator.substrate import libc
+from emulator.substrate.binaries import Binaries, Job, absent, find
+from emulator.substrate.namespaces import Namespaces
+from emulator.substrate.sandbox import OWN
+
+MOST_TOLD = 3
+"""One mistake in a conflist fails on every node."""
+
+
+class Attacher:
+    """The attachments of one lab."""
+
+    def __init__(self, spaces: Namespaces) -> None:
+        self._spaces = spaces
+        self._binaries = Binaries(spaces.enter)
+
+    # --- what there is --------------------------------------------------------------
+
+    def observe(self) -> dict[tuple[str, str, str], Attachment]:
+        """Every attachment of every node, as its journal has it."""
+        found = (_attachment(ns, r) for ns in self._spaces.fds for r in self.records(ns))
+        return {a.key: a for a in found}
+
+    def records(self, ns: str) -> list[Record]:
+        """The journal of a node, by name."""
+        folder = self._spaces.file(ns, records.FOLDER)
+        if not folder.is_dir():
+            return []
+        found = (records.read(path.read_text()) for path in sorted(folder.iterdir()))
+        return [record for record in found if record]
+
+    # --- changes --------------------------------------------------------------------
+
+    def detach(self, attachments: Iterable[Attachment]) -> None:
+        """DEL of each, nodes in parallel. PodwireError: what failed is still owed."""
+        self._drive(attachments, self._delete_each)
+
+    def attach(self, attachments: Sequence[Attachment]) -> None:
+        """ADD of each: nodes in parallel, the pods of one node one after the other.
+
+        One that fails is undone by DEL at once. PodwireError, Unsupported for a binary that
+        is not there: then nothing was run.
+        """
+        if not attachments:
+            return
+        spoken: dict[tuple[str, tuple[str, ...]], str] = {}
+        for a in attachments:
+            if (a.conflist, a.path) not in spoken:
+                spoken[a.conflist, a.path] = self.version(a)
+
+        def add_each(ns: str, mine: Sequence[Attachment]) -> Run[None]:
+            for a in mine:
+                yield from self._add(a, spoken[a.conflist, a.path])
+
+        self._drive(attachments, add_each)
+
+    def _drive(
+        self,
+        attachments: Iterable[Attachment],
+        chain_of: Callable[[str, Sequence[Attachment]], Run[Any]],
+    ) -> None:
+        nodes: dict[str, list[Attachment]] = {}
+        for a in attachments:
+            nodes.setdefault(a.ns, []).append(a)
+        for ns, mine in nodes.items():
+            self._show(ns, {folder for a in mine for folder in a.path})
+        ended = self._binaries.drive(
+            [
+                Job(ns, chain_of(ns, mine), mine[0].path, mine[0].timeout_s)
+                for ns, mine in nodes.items()
+            ]
+        )
+        problems = [p for e in ended if isinstance(e, PodwireError) for p in e.problems]
+        if problems:
+            more = len(problems) - MOST_TOLD
+            raise PodwireError(
+                *problems[:MOST_TOLD], *([f"and {more} more like it"] if more > 0 else [])
+            )
+
+    def _add(self, a: Attachment, version: str) -> Run[None]:
+        conflist = parse(a.conflist, _title(a.network))
+        target = Target(
+            container_id(a.pod), f"/run/netns/{a.pod}", a.interface, a.args,
+            json.loads(a.capabilities),
+        )  # fmt: skip
+        record = Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
+        self._name(a.ns, a.pod)
+        self._write(a.ns, record)
+        try:
+            added = yield from chain.add(conflist, version, target, a.path, _where(a))
+        except chain.PluginFailed as failed:
+            try:
+                yield from self._delete(a.ns, record, conflist)
+            except chain.PluginFailed as again:
+                raise PodwireError(*failed.problems, *again.problems) from failed
+            raise
+        self._write(a.ns, record._replace(added=added))
+
+    def _delete_each(self, ns: str, mine: Sequence[Attachment]) -> Run[None]:
+        problems: list[Problem | str] = []
+        kept = {(r.pod, r.target.interface): r for r in self.records(ns)}
+        for a in mine:
+            record = kept.get((a.pod, a.interface))
+            if record is None:
+                continue
+            try:
+                yield from self._delete(ns, record, parse(record.config, _title(record.network)))
+            except chain.PluginFailed as failed:
+                problems += failed.problems
+        if problems:
+            raise PodwireError(*problems)
+
+    def _delete(self, ns: str, record: Record, conflist: Conflist) -> Run[None]:
+        self._write(ns, record._replace(undoing=True))
+        where = f"{ns}: pod {record.pod}"
+        yield from chain.delete(
+            conflist, record.version, record.target, record.path, where, record.added
+        )
+        self._file(ns, record).unlink(missing_ok=True)
+        self._spaces.file(ns, record.target.netns).unlink(missing_ok=True)
+
+    # --- questions ------------------------------------------------------------------
+
+    def version(self, a: Attachment) -> str:
+        """The version to speak with the binaries of an attachment. PodwireError."""
+        conflist = parse(a.conflist, _title(a.network))
+        _all_there(conflist, a)
+        found = self.one(a, chain.supported(conflist, a.path, a.ns))
+        return chain.choose(conflist, found, _title(a.network))
+
+    def one(self, a: Attachment, run: Generator[Any, Any, Any]) -> Any:
+        """Run one chain on the node of an attachment. PodwireError."""
+        self._show(a.ns, a.path)
+        (ended,) = self._binaries.drive([Job(a.ns, run, a.path, a.timeout_s)])
+        if isinstance(ended, PodwireError):
+            raise ended
+        return ended
+
+    def check(self) -> tuple[int, list[str]]:
+        """CHECK of every attachment that has one: how many were asked, and who complained."""
+        jobs, said, asked = [], list[str](), 0
+        for ns in self._spaces.fds:
+            mine = [r for r in self.records(ns) if r.added and not r.undoing]
+            if mine:
+                self._show(ns, {folder for r in mine for folder in r.path})
+                jobs.append(Job(ns, _check_each(ns, mine), mine[0].path, mine[0].timeout_s))
+        for count, words in self._binaries.drive(jobs):
+            asked += count
+            said += words
+        return asked, said
+
+    def results(self) -> Iterator[tuple[Attachment, Result]]:
+        """The result of each attachment that is whole."""
+        for ns in self._spaces.fds:
+            for record in self.records(ns):
+                if record.added and not record.undoing:
+                    yield _attachment(ns, record), record.added
+
+    # --- files ----------------------------------------------------------------------
+
+    def _file(self, ns: str, record: Record) -> Path:
+        return self._spaces.file(ns, f"{records.FOLDER}/{record.name}")
+
+    def _write(self, ns: str, record: Record) -> None:
+        file = self._file(ns, record)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f".{file.name}")
+        new.write_text(record.text())
+        new.rename(file)
+
+    def _name(self, ns: str, pod: str) -> None:
+        """The pod's namespace has its name on its node, as `ip netns` there shows it."""
+        link = self._spaces.file(ns, f"/run/netns/{pod}")
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.unlink(missing_ok=True)
+        link.symlink_to(os.readlink(self._spaces.names / pod))
+
+    def _show(self, ns: str, folders: Iterable[str]) -> None:
+        """Let a node see folders of binaries that lie where it has files of its own."""
+        for folder in folders:
+            there = self._spaces.file(ns, folder)
+            if not folder.startswith(tuple(f"{own}/" for own in OWN)) or os.path.ismount(there):
+                continue
+            if Path(folder).is_dir():
+                there.mkdir(parents=True, exist_ok=True)
+                libc.mount(folder, str(there), "", libc.MS_BIND)
+                # a node that goes takes its files with it, and these are the user's
+                libc.make_read_only(str(there))
+
+
+def container_id(pod: str) -> str:
+    """What a runtime would draw at random: 64 hex digits, here always the same for a pod."""
+    return hashlib.sha256(pod.encode()).hexdigest()
+
+
+def _check_each(ns: str, mine: Sequence[Record]) -> Run[tuple[int, list[str]]]:
+    asked, said = 0, list[str]()
+    for r in mine:
+        conflist, where = parse(r.config, _title(r.network)), f"{ns}: pod {r.pod}"
+        assert r.added is not None
+        try:
+            asked += yield from chain.check(conflist, r.version, r.target, r.path, where, r.added)
+        except chain.PluginFailed as failed:
+            asked += 1
+            said += map(str, failed.problems)
+    return asked, said
+
+
+def _attachment(ns: str, r: Record) -> Attachment:
+    return Attachment(
+        ns,
+        r.pod,
+        r.target.interface,
+        r.network,
+        r.config,
+        r.path,
+        r.target.args,
+        json.dumps(dict(r.target.capabilities), sort_keys=True),
+        int(r.timeout_s),
+        r.added is not None and not r.undoing,
+    )
+
+
+def _title(network: str) -> str:
+    """What a conflist is called in messages."""
+    return f"conflist {network}"
+
+
+def _where(a: Attachment) -> str:
+    return f"{a.ns}: pod {a.pod}"
+
+
+def _all_there(conflist: Conflist, a: Attachment) -> None:
+    """Unsupported for what is missing of the binaries that a conflist names."""
+    missing = [name for name in conflist.programs() if find(name, a.path) is None]
+    if not missing:
+        return
+    known = sorted(
+        {entry for folder in a.path if Path(folder).is_dir() for entry in os.listdir(folder)}
+    )
+    problems = []
+    for name in missing:
+        near = get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}? " if near else ""
+        hint += "binDir says where else to look; sudo apt-get install containernetworking-plugins"
+        problems.append(Problem(_title(conflist.name), absent(name, a.path), "the binary", hint))
+    raise Unsupported(*problems)
