@@ -45,6 +45,7 @@ _TOOLS = {
     "sockperf": "latency",
     "ping": "round trips",
     "tcpdump": "podwire capture",
+    "bird": "BGP: underlay.routing bgp, and plugins that speak it",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
     "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
