@@ -29,6 +29,7 @@ from emulator.plan.resources import (
     Sysctl,
     Tun,
     Veth,
+    multipath,
 )
 
 
@@ -100,6 +101,11 @@ def _without(plan: Plan, down: set[Key], dead: set[Key]) -> Plan:
             continue
         if r.key in down and type(r) is Interface:
             r, entry = r._replace(up=False), entry._replace(owner="applied")
+        elif type(r) is Route and r.hops:
+            left = [hop for hop in r.hops if (r.ns, hop.dev) not in gone]
+            if not left:
+                continue
+            r = multipath(r, left)
         elif (r.ns, getattr(r, "dev", "")) in gone and _goes(plan, r):
             continue
         result.keep(entry._replace(resource=r))

@@ -37,6 +37,7 @@ from emulator.plan.resources import (
     Tun,
     Veth,
     Vxlan,
+    multipath,
     veth,
 )
 from emulator.plan.text import line
@@ -284,6 +285,8 @@ class FakeKernel:
         tables[r.key] = r
 
     def _route(self, r: Route) -> None:
+        for hop in r.hops:
+            self._route(r._replace(via=hop.via, dev=hop.dev, hops=()))
         if not r.dev:
             return
         own = family(r.dst)
@@ -377,7 +380,13 @@ class FakeKernel:
         device = space.devices.pop(name, None) if space else None
         if space is None or device is None:
             return
-        self._drop(ns, lambda r: getattr(r, "dev", None) == name)
+        self._drop(
+            ns,
+            lambda r: (
+                getattr(r, "dev", None) == name
+                or (type(r) is Route and any(hop.dev == name for hop in r.hops))
+            ),
+        )
         for setting in [s for s in space.sysctls if f"/conf/{name}/" in s]:
             del space.sysctls[setting]
         for other in list(space.devices.values()):
@@ -391,9 +400,17 @@ class FakeKernel:
             self._remove_device(*device.peer)
 
     def _flush(self, ns: str, dev: str, which: Family) -> None:
-        """A family goes off an interface: it is down, or has lost its last address of IPv4."""
+        """A family goes off an interface: it is down, or has lost its last address of IPv4.
+        One of several next hops by it is dead then, and a route goes with its last that lives."""
+        devices = self.spaces[ns].devices
+        with_address = {a.dev for a in self._rows(ns, Addr) if family(a.address) is IPV4}
+        alive = {name for name, device in devices.items() if device.config.up}
+        if which is IPV4:
+            alive &= with_address
 
         def gone(r: Resource) -> bool:
+            if type(r) is Route and r.hops:
+                return family(r.dst) is which and not _ends(r) & alive
             if type(r) is Route:
                 return r.dev == dev and family(r.dst) is which
             return type(r) is Neigh and r.dev == dev and family(r.address) is which
@@ -440,7 +457,12 @@ class FakeKernel:
                         yield veth(ns, name, *device.peer)
                 elif device.made:
                     yield device.made
-            yield from (r for r in space.tables.values() if type(r) is not File)
+            for r in space.tables.values():
+                if type(r) is Route and r.hops:
+                    hops = (hop for hop in r.hops if space.devices[hop.dev].config.up)
+                    yield multipath(r, hops)
+                elif type(r) is not File:
+                    yield r
         for r in known:
             if r.ns not in self.spaces:
                 continue
@@ -450,6 +472,10 @@ class FakeKernel:
                     yield r._replace(value=value)
             elif type(r) is File and r.key in self.spaces[r.ns].tables:
                 yield self.spaces[r.ns].tables[r.key]
+
+
+def _ends(r: Route) -> set[str]:
+    return {hop.dev for hop in r.hops}
 
 
 def _number(address: str) -> int:

@@ -16,6 +16,7 @@ from emulator.plan.resources import (
     Bridge,
     Fdb,
     File,
+    Hop,
     Interface,
     Neigh,
     Netns,
@@ -27,6 +28,7 @@ from emulator.plan.resources import (
     Sysctl,
     Tun,
     Vxlan,
+    multipath,
     veth,
 )
 from emulator.plan.text import line
@@ -94,6 +96,16 @@ VX = Vxlan("a", "vx", 1, "x", "10.0.0.1", 8472, False)
 TUNNEL = (*WIRED, VX, up("a", "vx", 1450), ADDR)
 TUN = Tun("a", "tun0")
 ROUTE = Route("a", "10.1.0.0/16", "10.0.0.2", "x")
+FORKED = (
+    *WIRED,
+    veth("a", "u", "b", "v"),
+    up("a", "u", mac="02:00:00:00:00:1a"),
+    up("b", "v", mac="02:00:00:00:00:1b"),
+    Addr("a", "u", "10.0.1.1/31"),
+    ADDR,
+)
+EAST, WEST_5, LOST = Hop("10.0.1.0", "u"), Hop("10.0.0.2", "x", 5), Hop("10.5.0.1", "x")
+BOTH = multipath(Route("a", "10.1.0.0/16", "", ""), (EAST, Hop("10.0.0.2", "x")))
 NEIGH = Neigh("a", "x", "10.0.0.9", "02:00:00:00:00:09")
 FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
 RULE = Rule("a", 100, "from 10.0.0.0/24", 100)
@@ -223,6 +235,33 @@ def _scenarios() -> Iterable[Scenario]:
     yield s("a connected network", ON, make(ROUTE._replace(dst="10.0.0.0/24")), "EEXIST")
     yield s("a blackhole", ON, make(Route("a", "10.1.0.0/16", "", "", type="blackhole")))
     yield s("no such route to remove", ON, remove(ROUTE), "ESRCH")
+
+    yield s("two next hops", FORKED, make(BOTH))
+    yield s("two next hops of unlike weight", FORKED, make(multipath(BOTH, (EAST, WEST_5))))
+    yield s(
+        "two next hops, one in no network",
+        FORKED,
+        make(multipath(BOTH, (EAST, LOST))),
+        "ENETUNREACH",
+    )
+    nowhere = multipath(BOTH, (EAST, Hop("10.0.1.2", "q")))
+    yield s("two next hops, one by no device", FORKED, make(nowhere), "ENETUNREACH")
+    yield s("two next hops twice", (*FORKED, BOTH), make(BOTH), "EEXIST")
+    one = multipath(BOTH, (EAST,))
+    yield s("one next hop more", (*FORKED, one), (change(one, BOTH),))
+    yield s("one next hop less", (*FORKED, BOTH), (change(BOTH, one),))
+    yield s("a route of two next hops is removed", (*FORKED, BOTH), remove(BOTH))
+    east, west = FORKED[-4], WIRED[-2]
+    cut = tuple(change(e, e._replace(up=False)) for e in (east, west))
+    yield s("one next hop is down", (*FORKED, BOTH), cut[:1])
+    yield s("the other next hop is down", (*FORKED, BOTH), cut[1:])
+    yield s("both next hops are down", (*FORKED, BOTH), cut)
+    yield s("a next hop is up again", (*FORKED, BOTH), (*cut[:1], change(cut[0].resource, east)))
+    yield s("two next hops, one of them down", (*FORKED, BOTH), (*cut[:1], *remove(BOTH)))
+    fallen = (*(r if r != east else cut[0].resource for r in FORKED),)
+    yield s("two next hops by a down interface", fallen, make(BOTH), "ENETUNREACH")
+    yield s("one of two next hops loses its address", (*FORKED, BOTH), remove(FORKED[-2]))
+    yield s("one of two next hops loses its device", (*FORKED, BOTH), remove(FORKED[-5]))
 
     down = up("a", "x", mac="02:00:00:00:00:0a")._replace(up=False)
     fell = (*(r if r != WIRED[5] else down for r in WIRED), ADDR)

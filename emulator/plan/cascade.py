@@ -70,6 +70,12 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
             at = (key[0], device_of(r))
             if at in devices or (at in bare and _needs_address(r)):
                 gone.add(key)
+            elif type(r) is Route and r.hops and (devices or bare):
+                ends = {(r.ns, hop.dev) for hop in r.hops}
+                # a device takes a route of IPv4 along, an address only its own next hop
+                taken = ends & devices if _needs_address(r) else ends <= devices
+                if taken or (ends <= bare and _needs_address(r)):
+                    gone.add(key)
     return Removal(named - gone, gone, devices)
 
 

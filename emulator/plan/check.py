@@ -120,13 +120,12 @@ def _things_on_devices(t: Tables) -> Iterator[Problem]:
         if type(r) is Fdb and (r.ns, r.dev) not in vxlans:
             yield _problem(t, r, f"{r.dev} is no VXLAN device", "a VXLAN device")
     for route in t.routes:
-        if not route.dev:
-            continue
-        config = t.interfaces.get((route.ns, route.dev))
-        if config is None:
-            yield _problem(t, route, f"no device {route.dev} in {route.ns}", "a device to leave by")
-        elif not config.up:
-            yield _problem(t, route, f"{route.dev} is down", "an interface that is up")
+        for out in {hop.dev for hop in route.next_hops} - {""}:
+            config = t.interfaces.get((route.ns, out))
+            if config is None:
+                yield _problem(t, route, f"no device {out} in {route.ns}", "a device to leave by")
+            elif not config.up:
+                yield _problem(t, route, f"{out} is down", "an interface that is up")
     interfaces: dict[str, str] = {}
     for sysctl in t.sysctls:
         name = sysctl.name
@@ -153,24 +152,24 @@ def _gateways(t: Tables) -> Iterator[Problem]:
             mask = (_MASKS6 if ":" in address else _MASKS)[int(length)]
             networks.setdefault((route.ns, route.dev), set()).add((number[address] & mask, mask))
     for route in t.routes:
-        via = route.via
-        if not via:
-            continue
-        if (route.ns, via) in own:
-            yield _problem(t, route, "a gateway of its own", "an address of a neighbour")
-        if route.onlink or (route.ns, route.dev) not in t.devices or via[:5] == "fe80:":
-            continue
-        value = number[via]
-        for base, mask in networks.get((route.ns, route.dev), ()):
-            if value & mask == base:
-                break
-        else:
-            yield _problem(
-                t,
-                route,
-                f"gateway {via} in no network of {route.dev}",
-                "a gateway that is reached directly, or onlink",
-            )
+        for via, dev, _ in route.next_hops:
+            if not via:
+                continue
+            if (route.ns, via) in own:
+                yield _problem(t, route, "a gateway of its own", "an address of a neighbour")
+            if route.onlink or (route.ns, dev) not in t.devices or via[:5] == "fe80:":
+                continue
+            value = number[via]
+            for base, mask in networks.get((route.ns, dev), ()):
+                if value & mask == base:
+                    break
+            else:
+                yield _problem(
+                    t,
+                    route,
+                    f"gateway {via} in no network of {dev}",
+                    "a gateway that is reached directly, or onlink",
+                )
 
 
 _MASKS = [0xFFFFFFFF << (32 - length) & 0xFFFFFFFF for length in range(33)]

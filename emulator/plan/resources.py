@@ -13,7 +13,7 @@ more than 100,000 of them, and a NamedTuple is made four times as fast.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal, NamedTuple
 
 Key = tuple[str, str, str]
@@ -171,13 +171,22 @@ class Addr(NamedTuple):
         return (self.ns, "addr", f"{self.dev} {self.address}")
 
 
+class Hop(NamedTuple):
+    """One of several next hops of a route."""
+
+    via: str
+    dev: str
+    weight: int = 1
+
+
 class Route(NamedTuple):
     """A unicast or special route.
 
     ``dst`` is a prefix or ``default``, which is IPv4's; that of IPv6 is ``::/0``. ``via``
     and ``src`` may be empty; ``proto``, ``scope`` and ``type`` are the names that iproute2
     prints; ``table`` 254 is main. A route of IPv6 has scope global always, and metric zero
-    stands for the kernel's default of 1024.
+    stands for the kernel's default of 1024. ``hops``: two or more next hops, sorted, in place of
+    ``via`` and ``dev``, which are empty then (see :func:`multipath`).
     """
 
     ns: str
@@ -191,6 +200,7 @@ class Route(NamedTuple):
     metric: int = 0
     table: int = 254
     type: str = "unicast"
+    hops: tuple[Hop, ...] = ()
 
     @property
     def kind(self) -> str:
@@ -199,6 +209,19 @@ class Route(NamedTuple):
     @property
     def key(self) -> Key:
         return (self.ns, "route", f"{self.dst} table {self.table} metric {self.metric}")
+
+    @property
+    def next_hops(self) -> tuple[Hop, ...]:
+        """Where it leads: one next hop or several; one of empty words for a blackhole."""
+        return self.hops or (Hop(self.via, self.dev),)
+
+
+def multipath(route: Route, hops: Iterable[Hop]) -> Route:
+    """The route with these next hops, in normal form: one alone is no multipath."""
+    first, *more = sorted(hops)
+    if not more:
+        return route._replace(via=first.via, dev=first.dev, hops=())
+    return route._replace(via="", dev="", hops=(first, *more))
 
 
 class Rule(NamedTuple):

@@ -120,7 +120,9 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
     yield from _part("permanent neighbours", map(_command, of("neigh")))
     yield from _part("where to send encapsulated frames", map(_command, of("fdb")))
     routes = [r for r in of("route") if type(r) is Route]
-    routes.sort(key=lambda r: bool(r.via))  # a gateway may be reached by one of the others
+    routes.sort(
+        key=lambda r: bool(r.via or r.hops)
+    )  # a gateway may be reached by one of the others
     yield from _part("routes", map(_command, routes))
     yield from _part("routing rules", map(_command, of("rule")))
     yield from _part("kernel settings", map(_command, of("sysctl")))
@@ -203,6 +205,7 @@ def _route(r: Route) -> str:
         ("table", "" if r.table == 254 else r.table),
     ]
     text += "".join(f" {word} {value}" for word, value in words if value)
+    text += "".join(f" nexthop via {via} dev {dev} weight {n}" for via, dev, n in r.hops)
     return f"{text}{' onlink' if r.onlink else ''}\n"
 
 

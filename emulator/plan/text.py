@@ -53,6 +53,8 @@ def _route(r: Route) -> str:
         text += f" via {r.via}"
     if r.dev:
         text += f" dev {r.dev}"
+    for via, dev, weight in r.hops:
+        text += f" nexthop via {via} dev {dev} weight {weight}"
     text += f" proto {r.proto} scope {r.scope}"
     if r.src:
         text += f" src {r.src}"

@@ -8,7 +8,7 @@ generated, default rules and qdiscs, learnt neighbours and forwarding entries.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
 from socket import AF_INET, AF_INET6, inet_ntoa, inet_ntop
 from typing import NamedTuple
 
@@ -16,11 +16,13 @@ from emulator.plan.resources import (
     Addr,
     Fdb,
     Foreign,
+    Hop,
     Neigh,
     Qdisc,
     Resource,
     Route,
     Rule,
+    multipath,
 )
 from emulator.substrate import rtnl
 from emulator.substrate.netlink import attributes
@@ -119,11 +121,12 @@ def addrs(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
 _ROUTE = struct.Struct("=BBBBBBBBI")
 
 
-def routes(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
+def routes(ns: str, dump: Dump, names: Names, down: Set[int] = frozenset()) -> Iterator[Resource]:
     """Routes that somebody added: neither the local table nor connected routes.
 
     To IPv6 a metric of 1024 and a device of ``lo`` for a route that leads nowhere are what
-    it makes of none.
+    it makes of none. Of several next hops those by an interface that is ``down`` are left out,
+    which are dead until it is up: the kernel keeps them, and forgets a route whose last one goes.
     """
     for _, body in dump:
         family, length, _, _, table, proto, scope, kind, flags = _ROUTE.unpack_from(body)
@@ -141,7 +144,7 @@ def routes(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
         if family == AF_INET6:
             metric = 0 if metric == _METRIC_IPV6 else metric
             dev = "" if type_ in _NOWHERE else dev
-        yield Route(
+        made = Route(
             ns,
             dst,
             address(found[rtnl.RTA_GATEWAY]) if rtnl.RTA_GATEWAY in found else "",
@@ -154,6 +157,23 @@ def routes(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
             table,
             type_,
         )
+        hops = _hops(found.get(rtnl.RTA_MULTIPATH, b""), names, down)
+        yield multipath(made, hops) if hops else made
+
+
+_NEXT_HOP = struct.Struct("=HBBI")
+
+
+def _hops(data: bytes, names: Names, down: Set[int]) -> list[Hop]:
+    found = []
+    while data:
+        length, _, weight, index = _NEXT_HOP.unpack_from(data)
+        gateway = attributes(data[8:length]).get(rtnl.RTA_GATEWAY)
+        if index not in down:
+            via = address(gateway) if gateway else ""
+            found.append(Hop(via, names.get(index, "?"), weight + 1))
+        data = data[length:]
+    return found
 
 
 _METRIC_IPV6 = 1024

@@ -15,6 +15,7 @@ from emulator.plan.resources import (
     Addr,
     Bridge,
     Fdb,
+    Hop,
     Interface,
     Neigh,
     Qdisc,
@@ -45,6 +46,7 @@ _RTMSG = struct.Struct("=BBBBBBBBI")
 _IN_ADDRESS = struct.Struct("=HH4s")
 _IFA_F_NODAD = 2
 _METRIC_IPV6 = 1024
+_NEXT_HOP = struct.Struct("=HBBI")
 _NEW = NLM_F_CREATE | NLM_F_EXCL
 _NO_LINK_LOCAL = attr(
     AF_INET6, struct.pack("=HHB", 5, rtnl.IFLA_INET6_ADDR_GEN_MODE, 1) + b"\0\0\0"
@@ -196,8 +198,13 @@ def addr(r: Addr, index: Index, add: bool) -> Message:
 
 
 def route(r: Route, index: Index, action: str) -> Message:
-    """Add, replace or delete a route."""
-    ns, dst, via, dev, onlink, scope, proto, src, metric, table, kind = r
+    """Add, replace or delete a route.
+
+    A deletion names no next hop: the kernel compares only the first one, which may be dead.
+    """
+    ns, dst, via, dev, onlink, scope, proto, src, metric, table, kind, hops = r
+    if action == "delete":
+        via, dev, hops = "", "", ()
     length = 0
     body = b""
     family = AF_INET
@@ -218,6 +225,8 @@ def route(r: Route, index: Index, action: str) -> Message:
             body += _IN_ADDRESS.pack(8, rtnl.RTA_GATEWAY, inet_aton(via))
     if dev:
         body += attr_u32(rtnl.RTA_OIF, index(ns, dev))
+    if hops:
+        body += attr(rtnl.RTA_MULTIPATH, b"".join(_hop(hop, ns, index) for hop in hops))
     if src:
         body += attr(rtnl.RTA_PREFSRC, _packed(src))
     if metric:
@@ -239,6 +248,12 @@ def route(r: Route, index: Index, action: str) -> Message:
         return Message(rtnl.RTM_DELROUTE, 0, head + body)
     flags = NLM_F_CREATE | (NLM_F_EXCL if action == "create" else NLM_F_REPLACE)
     return Message(rtnl.RTM_NEWROUTE, flags, head + body)
+
+
+def _hop(hop: Hop, ns: str, index: Index) -> bytes:
+    gateway = attr(rtnl.RTA_GATEWAY, _packed(hop.via))
+    head = _NEXT_HOP.pack(8 + len(gateway), 0, hop.weight - 1, index(ns, hop.dev))
+    return head + gateway
 
 
 def protocol_number(name: str) -> int:

@@ -110,7 +110,8 @@ class Observer:
         every = bytes(12)  # no family named: all that there are
         yield from decode.addrs(ns, socket.dump(rtnl.RTM_GETADDR, bytes(8)), names)
         yield from decode.neighbours(ns, socket.dump(rtnl.RTM_GETNEIGH, every), names)
-        yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, every), names)
+        down = {link.number for link in links if not link.up}
+        yield from decode.routes(ns, socket.dump(rtnl.RTM_GETROUTE, every), names, down)
         yield from decode.rules(ns, socket.dump(rtnl.RTM_GETRULE, every))
         vxlans = {link.number: link.name for link in links if link.kind == "vxlan"}
         if vxlans:

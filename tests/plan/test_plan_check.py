@@ -30,7 +30,16 @@ from emulator.compile import compile_spec
 from emulator.errors import PodwireError
 from emulator.plan import Plan
 from emulator.plan.check import check, told
-from emulator.plan.resources import Bridge, Interface, Resource, Route, Sysctl, veth
+from emulator.plan.resources import (
+    Bridge,
+    Hop,
+    Interface,
+    Resource,
+    Route,
+    Sysctl,
+    multipath,
+    veth,
+)
 from emulator.spec.resolved import Rate
 
 X, Y = WIRED[5], WIRED[6]
@@ -102,6 +111,14 @@ BROKEN: dict[str, tuple[list[Resource], str]] = {
         "plan: a sysctl net/ipv4/conf/z/arp_notify = 1 (from room): found no device z in a",
     ),
     "a route by no device": ([*ON, ROUTE._replace(dev="z")], "found no device z in a"),
+    "a next hop by no device": (
+        [*ON, multipath(ROUTE, [Hop("10.0.0.2", "x"), Hop("10.0.1.2", "z")])],
+        "found no device z in a",
+    ),
+    "a next hop in no network": (
+        [*ON, multipath(ROUTE, [Hop("10.0.0.2", "x"), Hop("10.5.0.1", "x")])],
+        "found gateway 10.5.0.1 in no network of x",
+    ),
     "a route by an interface that is down": (
         [*put(ON, X, X._replace(up=False)), ROUTE],  # type: ignore[call-arg]
         "found x is down, expected an interface that is up",

@@ -13,6 +13,7 @@ from emulator.plan import Plan
 from emulator.plan.resources import (
     Addr,
     File,
+    Hop,
     Interface,
     Netns,
     NftTable,
@@ -22,6 +23,7 @@ from emulator.plan.resources import (
     Rule,
     Sysctl,
     Vxlan,
+    multipath,
     veth,
 )
 from emulator.plan.script import script
@@ -42,6 +44,13 @@ WORDS: list[tuple[Resource, str]] = [
         "ip -n a route add 10.1.0.2/32 dev x proto bird src 10.0.0.1 metric 5 table 100",
     ),
     (Route("a", "10.1.0.0/16", "", "x"), "ip -n a route add 10.1.0.0/16 dev x scope global"),
+    (
+        multipath(
+            Route("a", "10.1.0.0/16", "", ""), [Hop("10.0.0.2", "y", 2), Hop("10.0.0.1", "x")]
+        ),
+        "ip -n a route add 10.1.0.0/16"
+        " nexthop via 10.0.0.1 dev x weight 1 nexthop via 10.0.0.2 dev y weight 2",
+    ),
     (
         Route("a", "10.1.0.0/26", "", "", proto="80", type="blackhole"),
         "ip -n a route add blackhole 10.1.0.0/26 proto 80",
