@@ -2,7 +2,8 @@
 
 Underlay, in each segment's CIDR: routers from the first address on (.1, .2, …), nodes
 from the eleventh on (.11, .12, …; directly behind the routers where the CIDR has fewer
-than 64 addresses), outside hosts from the last usable address down.
+than 64 addresses), outside hosts from the last usable address down. Both addresses of a
+/31 are usable.
 
 Pods: the cluster CIDR is cut into equal node subnets. Subnet 0 is left out where one
 can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and the
@@ -60,8 +61,9 @@ def _underlay(
         routers = [r.name for r in spec.routers if segment.name in r.segments]
         nodes = [n.name for n in spec.nodes if n.segment == segment.name]
         hosts = [h.name for h in spec.hosts if h.segment == segment.name]
-        first_node = 11 if size >= 64 and len(routers) < 11 else len(routers) + 1
-        needed = first_node + len(nodes) + len(hosts) + 1
+        edge = 0 if segment.is_link else 1
+        first_node = 11 if size >= 64 and len(routers) < 11 else len(routers) + edge
+        needed = first_node + len(nodes) + len(hosts) + edge
         if needed > size:
             problems.append(
                 Problem(
@@ -74,11 +76,11 @@ def _underlay(
             )
             continue
         for index, name in enumerate(routers):
-            router[name, segment.name] = str(IPv4Address(base + 1 + index))
+            router[name, segment.name] = str(IPv4Address(base + edge + index))
         for index, name in enumerate(nodes):
             node[name] = str(IPv4Address(base + first_node + index))
         for index, name in enumerate(hosts):
-            host[name] = str(IPv4Address(base + size - 2 - index))
+            host[name] = str(IPv4Address(base + size - 1 - edge - index))
     return node, host, router
 
 

@@ -18,6 +18,7 @@ from emulator.spec.resolved import ResolvedSpec
 
 if TYPE_CHECKING:
     from emulator.spec.loading import Loaded
+    from emulator.spec.shorthand import TopoReader
 
 __all__ = [
     "dump",
@@ -30,14 +31,19 @@ __all__ = [
 ]
 
 
-def load(path: str | Path, overrides: Mapping[str, object] | None = None) -> ResolvedSpec:
+def load(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    topo: TopoReader | None = None,
+) -> ResolvedSpec:
     """The spec in a file.
 
     ``overrides`` are dotted paths of the Cluster document with the value to put there before
     anything is checked: ``{"spec.network.backend": "host-gw"}``. SpecError lists every
-    problem of the file and of the overrides.
+    problem of the file and of the overrides. ``topo`` reads classes of Mininet's, which is
+    done outside of this room (:func:`emulator.topo.read`); without it they are refused.
     """
-    return load_with_warnings(path, overrides).spec
+    return load_with_warnings(path, overrides, topo).spec
 
 
 def load_text(
@@ -47,11 +53,15 @@ def load_text(
     return load_text_with_warnings(text, file, overrides).spec
 
 
-def load_with_warnings(path: str | Path, overrides: Mapping[str, object] | None = None) -> Loaded:
+def load_with_warnings(
+    path: str | Path,
+    overrides: Mapping[str, object] | None = None,
+    topo: TopoReader | None = None,
+) -> Loaded:
     """As :func:`load`, with what is accepted and not used: ``(spec, warnings)``."""
     from emulator.spec.loading import load_documents, read_bytes
 
-    return load_documents(read_bytes(path), str(path), overrides or {})
+    return load_documents(read_bytes(path), str(path), overrides or {}, topo)
 
 
 def load_text_with_warnings(

@@ -8,7 +8,17 @@ import yaml
 
 from emulator.cni.options import PLUGINS
 from emulator.spec.pods import shorthand
-from emulator.spec.resolved import Container, Links, Network, Pod, ResolvedSpec
+from emulator.spec.resolved import (
+    Container,
+    Host,
+    Links,
+    Network,
+    Node,
+    Pod,
+    Rate,
+    ResolvedSpec,
+    Segment,
+)
 from emulator.spec.scalars import plain_scalar
 from emulator.spec.values import rate_text
 
@@ -43,14 +53,13 @@ def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
     if spec.congestion_control is not None:
         body["congestionControl"] = spec.congestion_control
     body["underlay"] = {
-        "segments": {s.name: {"cidr": s.cidr} for s in spec.segments},
+        "routing": spec.routing,
+        "segments": {s.name: _segment(s) for s in spec.segments},
         "routers": {r.name: {"segments": list(r.segments)} for r in spec.routers},
-        "hosts": {h.name: {"segment": h.segment, "interface": h.interface} for h in spec.hosts},
+        "hosts": {h.name: _station(h) for h in spec.hosts},
         "links": _links(spec.links),
     }
-    body["nodes"] = [
-        {"name": n.name, "segment": n.segment, "interface": n.interface} for n in spec.nodes
-    ]
+    body["nodes"] = [{"name": n.name, **_station(n)} for n in spec.nodes]
     body["pods"] = {"perNode": per_node}
     return body
 
@@ -67,11 +76,29 @@ def _network(network: Network) -> dict[str, Any]:
     return fields
 
 
-def _links(links: Links) -> dict[str, Any]:
-    fields: dict[str, Any] = {"mtu": links.mtu, "offload": links.offload}
-    if links.rate is not None:
-        fields["rate"] = {"value": rate_text(links.rate.bits_per_second), "by": links.rate.by}
+def _segment(segment: Segment) -> dict[str, Any]:
+    fields: dict[str, Any] = {"cidr": segment.cidr}
+    if segment.switches:
+        fields["switches"] = {
+            s.name: ({"uplink": s.uplink} if s.uplink else {}) | _rate(s.rate)
+            for s in segment.switches
+        }
     return fields
+
+
+def _station(station: Node | Host) -> dict[str, Any]:
+    fields = {"segment": station.segment, "interface": station.interface}
+    return fields | ({"switch": station.switch} if station.switch else {}) | _rate(station.rate)
+
+
+def _rate(rate: Rate | None) -> dict[str, Any]:
+    if rate is None:
+        return {}
+    return {"rate": {"value": rate_text(rate.bits_per_second), "by": rate.by}}
+
+
+def _links(links: Links) -> dict[str, Any]:
+    return {"mtu": links.mtu, "offload": links.offload, **_rate(links.rate)}
 
 
 def _per_node(spec: ResolvedSpec) -> int:

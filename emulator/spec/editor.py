@@ -12,6 +12,7 @@ def json_schema() -> dict[str, Any]:
     cluster = ClusterDocument.model_json_schema(ref_template="#/$defs/{model}")
     pod = PodDocument.model_json_schema(ref_template="#/$defs/{model}")
     definitions = {**cluster.pop("$defs"), **pod.pop("$defs")}
+    definitions["ClusterSpec"]["required"].remove("nodes")  # underlay.topo can bring them
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Podwire cluster spec",

@@ -19,6 +19,12 @@ NODES: Final = 4_000
 PODS: Final = 100_000
 """Pods of one cluster, before anything is made of them."""
 
+LEAVES: Final = 64
+"""Leaves of a fabric: with 16 spines 1024 links, a network namespace each."""
+
+SPINES: Final = 16
+"""Spines of a fabric."""
+
 SEGMENT_PORTS: Final = 1023
 """Cables on one segment: port numbers of a kernel bridge have ten bits, 0 is not used."""
 

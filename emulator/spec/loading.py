@@ -16,6 +16,7 @@ from emulator.spec.pods import CheckedPod
 from emulator.spec.reader import Document, Trouble, Unreadable, parse
 from emulator.spec.resolve import resolve
 from emulator.spec.resolved import Place, ResolvedSpec
+from emulator.spec.shorthand import TopoReader, nodes_stood_in, written_out
 from emulator.spec.tree import Source, Tree, get
 
 Overrides = Mapping[str, object]
@@ -75,7 +76,9 @@ class _Written(NamedTuple):
     troubles: list[Trouble]
 
 
-def load_documents(data: str | bytes, file: str, overrides: Overrides) -> Loaded:
+def load_documents(
+    data: str | bytes, file: str, overrides: Overrides, topo: TopoReader | None = None
+) -> Loaded:
     """Everything from the text on. SpecError with all problems of the file."""
     findings, warnings = Findings(), Findings()
     try:
@@ -90,7 +93,7 @@ def load_documents(data: str | bytes, file: str, overrides: Overrides) -> Loaded
     checked_pods = [pod for pod in (_pod(w, findings, warnings) for w in pods) if pod is not None]
     spec = None
     for written in clusters[:1]:
-        spec = _cluster(written, overrides, checked_pods, findings)
+        spec = _cluster(written, overrides, topo, checked_pods, findings)
     problems = findings.problems
     if spec is None or problems:
         raise SpecError(*problems)
@@ -174,13 +177,21 @@ def _pod(written: _Written, findings: Findings, warnings: Findings) -> CheckedPo
 
 
 def _cluster(
-    written: _Written, overrides: Overrides, pods: list[CheckedPod], findings: Findings
+    written: _Written,
+    overrides: Overrides,
+    topo: TopoReader | None,
+    pods: list[CheckedPod],
+    findings: Findings,
 ) -> ResolvedSpec | None:
     tree = overridden(written.source.tree, overrides, findings)
     source = written.source._replace(tree=tree)
+    full = written_out(source, topo, findings)
     document: ClusterDocument | None
     checked: Checked
+    checkable = full or nodes_stood_in(source)
     document, checked = validate(
-        ClusterDocument, source, written.troubles, STAND_INS["Cluster"], findings
+        ClusterDocument, checkable, written.troubles, STAND_INS["Cluster"], findings
     )
-    return None if document is None else resolve(document, source, checked, pods, findings)
+    if document is None or full is None:
+        return None
+    return resolve(document, full, checked, pods, findings)

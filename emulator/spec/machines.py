@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from emulator.spec import limits
-from emulator.spec.model import HostDoc, LinksDoc, NodeCount, NodeEntry, RateDoc, RouterDoc
+from emulator.spec.findings import one_of
+from emulator.spec.model import (
+    HostDoc,
+    LinksDoc,
+    NodeCount,
+    NodeEntry,
+    RateDoc,
+    RouterDoc,
+    SegmentDoc,
+)
 from emulator.spec.references import References
-from emulator.spec.resolved import Host, Links, Node, Rate, Router
+from emulator.spec.resolved import Host, Links, Node, Rate, Router, Switch
+from emulator.spec.tree import Loc
 from emulator.spec.values import rate_text
 
 _UNDERLAY = ("spec", "underlay")
@@ -32,30 +42,59 @@ def make_hosts(hosts: Mapping[str, HostDoc], refs: References) -> Iterator[Host]
     for name, doc in hosts.items():
         here = (*_UNDERLAY, "hosts", name)
         if refs.segment(doc.segment, refs.at(*here, "segment")):
-            yield Host(name, doc.segment, doc.interface, refs.at(*here, key=True))
+            yield Host(
+                name,
+                doc.segment,
+                doc.interface,
+                refs.at(*here, key=True),
+                refs.switch(doc.switch, doc.segment, refs.at(*here, "switch")),
+                make_rate(doc.rate, here, refs),
+            )
+
+
+def make_switches(segment: str, doc: SegmentDoc, refs: References) -> tuple[Switch, ...]:
+    """The switches of a segment; findings where they are no tree."""
+    made: list[Switch] = []
+    here = (*_UNDERLAY, "segments", segment, "switches")
+    for name, switch in (doc.switches or {}).items():
+        above = [one.name for one in made]
+        place = refs.at(*here, name, "uplink")
+        if switch.uplink is None and above:
+            refs.findings.add(place, "nothing", f"the field uplink: {one_of(above)}")
+        elif switch.uplink is not None and switch.uplink not in above:
+            refs.findings.add(
+                place,
+                f'"{switch.uplink}"',
+                f"{one_of(above)}, the switches above it" if above else "no uplink at the first",
+                "switches are a tree, for a loop would go round with every broadcast",
+            )
+        rate = make_rate(switch.rate, (*here, name), refs)
+        made.append(Switch(name, switch.uplink or "", rate))
+    return tuple(made)
 
 
 def make_links(doc: LinksDoc, refs: References) -> Links:
-    """The settings of all cables; a finding for a rate that the bench cannot carry."""
-    rate: Rate | None = None
-    if doc.rate is not None:
-        rate = (
-            Rate(doc.rate.value, doc.rate.by)
-            if isinstance(doc.rate, RateDoc)
-            else Rate(doc.rate, "tbf")
+    """The settings of all cables."""
+    return Links(doc.mtu, doc.offload, make_rate(doc.rate, (*_UNDERLAY, "links"), refs))
+
+
+def make_rate(doc: RateDoc | int | None, here: Loc, refs: References) -> Rate | None:
+    """The rate in the field ``rate`` of ``here``; a finding where the bench cannot carry it."""
+    if doc is None:
+        return None
+    rate = Rate(doc.value, doc.by) if isinstance(doc, RateDoc) else Rate(doc, "tbf")
+    limit = limits.RATE_BITS[refs.offload]
+    unsure = refs.checked.unsure(*_UNDERLAY, "links", "offload")
+    if rate.bits_per_second > limit and not unsure:
+        refs.findings.add(
+            refs.at(*here, "rate"),
+            f"{rate_text(rate.bits_per_second)} with offload {refs.offload}",
+            f"at most {rate_text(limit)}, which one processor core carries for sure",
+            "the limits are "
+            + ", ".join(f"{rate_text(b)} ({o})" for o, b in limits.RATE_BITS.items())
+            + "; without a rate a cable is as fast as the machine",
         )
-        here = (*_UNDERLAY, "links", "offload")
-        limit = limits.RATE_BITS[doc.offload]
-        if rate.bits_per_second > limit and not refs.checked.unsure(*here):
-            refs.findings.add(
-                refs.at(*_UNDERLAY, "links", "rate"),
-                f"{rate_text(rate.bits_per_second)} with offload {doc.offload}",
-                f"at most {rate_text(limit)}, which one processor core carries for sure",
-                "the limits are "
-                + ", ".join(f"{rate_text(b)} ({o})" for o, b in limits.RATE_BITS.items())
-                + "; without a rate a cable is as fast as the machine",
-            )
-    return Links(doc.mtu, doc.offload, rate)
+    return rate
 
 
 def make_nodes(doc: NodeCount | list[NodeEntry], refs: References) -> tuple[Node, ...]:
@@ -68,7 +107,16 @@ def make_nodes(doc: NodeCount | list[NodeEntry], refs: References) -> tuple[Node
         refs.nodes[entry.name] = None
         segment = refs.segment_or_only(entry.segment, here, "segment")
         if segment is not None:
-            nodes.append(Node(entry.name, segment, entry.interface, refs.at(*here, "name")))
+            nodes.append(
+                Node(
+                    entry.name,
+                    segment,
+                    entry.interface,
+                    refs.at(*here, "name"),
+                    refs.switch(entry.switch, segment, refs.at(*here, "switch")),
+                    make_rate(entry.rate, here, refs),
+                )
+            )
     return tuple(nodes)
 
 

@@ -17,12 +17,14 @@ from emulator.spec.values import (
     Argument,
     BitsPerSecond,
     Cidr,
+    ClassName,
     CongestionControl,
     InterfaceName,
     LabelKey,
     LabelValue,
     Name,
     NamePrefix,
+    Scalar,
     VariableName,
 )
 
@@ -35,10 +37,35 @@ class Grammar(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
+class RateDoc(Grammar):
+    """A rate and the queueing discipline that enforces it."""
+
+    value: BitsPerSecond
+    by: Literal["tbf", "htb"] = "tbf"
+
+
+RateField = Annotated[
+    Annotated[BitsPerSecond, Tag(SCALAR)] | Annotated[RateDoc, Tag(MAPPING)],
+    Discriminator(lambda value: MAPPING if isinstance(value, dict) else SCALAR),
+]
+
+
+class SwitchDoc(Grammar):
+    """One of several switches of a segment."""
+
+    uplink: str | None = Field(
+        default=None, description="the switch above; only the first one has none"
+    )
+    rate: RateField | None = Field(default=None, description="shape the cable to the uplink")
+
+
 class SegmentDoc(Grammar):
-    """A layer-2 domain with one switch."""
+    """A layer-2 domain with one switch, or a tree of them. A /31 is a point-to-point link."""
 
     cidr: Cidr
+    switches: dict[Name, SwitchDoc] | None = Field(
+        default=None, min_length=1, description="a tree of switches, its root first"
+    )
 
 
 class RouterDoc(Grammar):
@@ -52,13 +79,8 @@ class HostDoc(Grammar):
 
     segment: str
     interface: InterfaceName = "eth0"
-
-
-class RateDoc(Grammar):
-    """A rate and the queueing discipline that enforces it."""
-
-    value: BitsPerSecond
-    by: Literal["tbf", "htb"] = "tbf"
+    switch: str | None = Field(default=None, description="a switch of the segment, else the first")
+    rate: RateField | None = Field(default=None, description="shape this cable, else links.rate")
 
 
 class LinksDoc(Grammar):
@@ -68,18 +90,35 @@ class LinksDoc(Grammar):
     offload: Offload = Field(
         default="wire", description='what is segmented where; write "off" in quotes'
     )
-    rate: (
-        Annotated[
-            Annotated[BitsPerSecond, Tag(SCALAR)] | Annotated[RateDoc, Tag(MAPPING)],
-            Discriminator(lambda value: MAPPING if isinstance(value, dict) else SCALAR),
-        ]
-        | None
-    ) = Field(default=None, description="shape every cable, for example 1gbit")
+    rate: RateField | None = Field(default=None, description="shape every cable, for example 1gbit")
+
+
+class LeafSpineDoc(Grammar):
+    """Racks with a leaf each, and every leaf linked to every spine: in short for segments
+    ``rack1``, … and ``leaf1-spine1``, …, and for routers ``leaf1``, … and ``spine1``, …"""
+
+    leaves: int = Field(ge=1, le=limits.LEAVES)
+    spines: int = Field(ge=1, le=limits.SPINES)
+    rackCIDR: Cidr = Field(default="192.168.0.0/16", description="cut into a /24 for each rack")
+    linkCIDR: Cidr = Field(default="172.16.0.0/16", description="cut into a /31 for each link")
 
 
 class UnderlayDoc(Grammar):
     """What the nodes are cabled to."""
 
+    leafSpine: LeafSpineDoc | None = Field(
+        default=None, description="a fabric in short, in place of segments and routers"
+    )
+    topo: ClassName | None = Field(
+        default=None,
+        description="a topology of Mininet's as module:Class or path.py:Class, in place of "
+        "segments, routers and nodes",
+    )
+    args: dict[str, Scalar] = Field(default={}, description="arguments of the class by name")
+    routing: Literal["static", "bgp"] = Field(
+        default="static",
+        description="static: shortest paths, equal ones shared; bgp: eBGP by BIRD on the routers",
+    )
     segments: dict[Name, SegmentDoc] = Field(
         default={"rack": SegmentDoc(cidr="192.168.50.0/24")}, min_length=1
     )
@@ -104,6 +143,8 @@ class NodeEntry(Grammar):
     name: Name
     segment: str | None = Field(default=None, description="may be left out when there is only one")
     interface: InterfaceName = "eth0"
+    switch: str | None = Field(default=None, description="a switch of the segment, else the first")
+    rate: RateField | None = Field(default=None, description="shape this cable, else links.rate")
 
 
 class PodCount(Grammar):

@@ -15,8 +15,8 @@ from emulator.spec import limits
 from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
 from emulator.spec.findings import Findings, one_of
-from emulator.spec.machines import make_hosts, make_links, make_nodes, make_routers
-from emulator.spec.model import ClusterDocument
+from emulator.spec.machines import make_hosts, make_links, make_nodes, make_routers, make_switches
+from emulator.spec.model import ClusterDocument, ClusterSpec
 from emulator.spec.pods import CheckedPod, cluster_pods, manifest_pod
 from emulator.spec.references import References
 from emulator.spec.resolved import Network, Place, Pod, ResolvedSpec, Segment
@@ -42,7 +42,7 @@ def resolve(
     declared = get(written.tree, *_UNDERLAY, "segments")
     in_file = declared is not None and isinstance(declared.value, dict)
     names = declared.value if declared is not None and in_file else spec.underlay.segments
-    refs = References(checked, names, findings)
+    refs = References(checked, names, findings, _switches(spec), spec.underlay.links.offload)
     nodes = make_nodes(spec.nodes, refs)
     resolved = ResolvedSpec(
         name=cluster.metadata.name,
@@ -53,7 +53,12 @@ def resolve(
         ),
         congestion_control=spec.congestionControl,
         segments=tuple(
-            Segment(name, doc.cidr, at(*_UNDERLAY, "segments", name, key=True))
+            Segment(
+                name,
+                doc.cidr,
+                at(*_UNDERLAY, "segments", name, key=True),
+                make_switches(name, doc, refs),
+            )
             for name, doc in spec.underlay.segments.items()
         ),
         routers=tuple(make_routers(spec.underlay.routers, refs)),
@@ -62,6 +67,7 @@ def resolve(
         nodes=nodes,
         pods=(),
         place=at("spec"),
+        routing=spec.underlay.routing,
     )
     in_host = not PLUGINS[spec.network.plugin].pod_network
     pods = chain(
@@ -81,6 +87,10 @@ def resolve(
         backend = at("spec", "network", "backend") if named else resolved.network.place
         check_network(resolved, addresses, backend, findings)
     return resolved
+
+
+def _switches(spec: ClusterSpec) -> dict[str, list[str]]:
+    return {name: list(doc.switches or ()) for name, doc in spec.underlay.segments.items()}
 
 
 def _network(options: NetworkOptions, place: Place) -> Network:
@@ -107,6 +117,7 @@ def _check_names(spec: ResolvedSpec, findings: Findings) -> None:
     first: dict[str, tuple[str, Place]] = {}
     named = chain(
         (("segment", s.name, s.place) for s in spec.segments),
+        (("switch", w.name, s.place) for s in spec.segments for w in s.switches),
         (("router", r.name, r.place) for r in spec.routers),
         (("host", h.name, h.place) for h in spec.hosts),
         (("node", n.name, n.place) for n in spec.nodes),

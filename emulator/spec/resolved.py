@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Literal, NamedTuple
 
 Offload = Literal["full", "wire", "off"]
+Routing = Literal["static", "bgp"]
 
 
 class Place(NamedTuple):
@@ -45,12 +46,38 @@ class Links(NamedTuple):
     rate: Rate | None
 
 
+class Switch(NamedTuple):
+    """One of several switches of a segment, below the switch ``uplink`` (empty for the first).
+
+    ``rate`` is that of the cable to the uplink, None for that of all cables.
+    """
+
+    name: str
+    uplink: str
+    rate: Rate | None = None
+
+
 class Segment(NamedTuple):
-    """A layer-2 domain with one switch; its network namespace has this name."""
+    """A layer-2 domain. One switch of its name, or a tree of ``switches``, the first at its root.
+
+    A network namespace has the name of a switch.
+    """
 
     name: str
     cidr: str
     place: Place
+    switches: tuple[Switch, ...] = ()
+
+    @property
+    def is_link(self) -> bool:
+        """Whether it is a point-to-point link (a /31, RFC 3021): when one end of it goes down,
+        the other loses carrier."""
+        return self.cidr.endswith("/31")
+
+    @property
+    def tree(self) -> tuple[Switch, ...]:
+        """Its switches; at least one."""
+        return self.switches or (Switch(self.name, ""),)
 
 
 class Router(NamedTuple):
@@ -62,21 +89,29 @@ class Router(NamedTuple):
 
 
 class Host(NamedTuple):
-    """A host outside the cluster; it knows no pod networks."""
+    """A host outside the cluster; it knows no pod networks. Else as a node."""
 
     name: str
     segment: str
     interface: str
     place: Place
+    switch: str = ""
+    rate: Rate | None = None
 
 
 class Node(NamedTuple):
-    """A node of the cluster; ``interface`` names its uplink (``eth0``)."""
+    """A node of the cluster; ``interface`` names its uplink (``eth0``).
+
+    ``switch`` is one of its segment's (empty: the first), ``rate`` that of its cable (None:
+    that of all cables).
+    """
 
     name: str
     segment: str
     interface: str
     place: Place
+    switch: str = ""
+    rate: Rate | None = None
 
 
 class Container(NamedTuple):
@@ -136,3 +171,4 @@ class ResolvedSpec(NamedTuple):
     nodes: tuple[Node, ...]
     pods: tuple[Pod, ...]
     place: Place
+    routing: Routing = "static"

@@ -21,6 +21,7 @@ _LABEL_KEY: Final = re.compile(
 _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _MODULE: Final = re.compile(r"[a-z][a-z0-9_]{0,14}")
 _INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}")
+_CLASS: Final = re.compile(r"[^:\0]+:[A-Za-z_][A-Za-z0-9_]*")
 _CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")
 _RATE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?\s*([A-Za-z/]*)")
 UNITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
@@ -127,6 +128,21 @@ def _label_value(text: str) -> str:
     return text
 
 
+def _class(text: str) -> str:
+    if not _CLASS.fullmatch(text):
+        raise _wrong(
+            "a class as module:Class or path.py:Class",
+            "for example mininet.topolib:TreeTopo",
+        )
+    return text
+
+
+def _scalar(value: Any) -> Any:
+    if not isinstance(value, bool | int | float | str):
+        raise _wrong("a number, a text, true or false")
+    return value
+
+
 def _argument(text: str) -> str:
     if "\0" in text:
         raise _wrong("a text without the character NUL", "no program can receive it")
@@ -165,3 +181,9 @@ VariableName = Annotated[
     str, AfterValidator(_variable), WithJsonSchema({"type": "string", "pattern": "^[^=]+$"})
 ]
 CongestionControl = Annotated[str, AfterValidator(_module), _text(_MODULE)]
+ClassName = Annotated[str, AfterValidator(_class), _text(_CLASS)]
+Scalar = Annotated[
+    Any,
+    BeforeValidator(_scalar),
+    WithJsonSchema({"type": ["boolean", "number", "string"]}),
+]

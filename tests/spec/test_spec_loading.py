@@ -166,7 +166,7 @@ def test_the_routed_topology_differs_from_the_overlay_in_the_backend_only() -> N
     assert overlay.network[:3] == routed.network[:3]
     assert [n[:3] for n in overlay.nodes] == [n[:3] for n in routed.nodes]
     assert [p[:-1] for p in overlay.pods] == [p[:-1] for p in routed.pods]
-    assert [h[:-1] for h in overlay.hosts] == [h[:-1] for h in routed.hosts]
+    assert [h[:3] for h in overlay.hosts] == [h[:3] for h in routed.hosts]
 
 
 def test_the_schema_has_both_kinds_and_no_null() -> None:
