@@ -313,7 +313,7 @@ class Cluster(Home):
             if router.name == name:
                 ip = self.addressing.router[name, router.segments[0]]
                 return Place(self, name, name, ip)
-        switches = [segment.name for segment in self.spec.segments]
+        switches = [switch.name for s in self.spec.segments for switch in s.tree]
         if name in switches:
             return Place(self, name, name, "")
         routers = [router.name for router in self.spec.routers]

@@ -9,7 +9,7 @@ from emulator import underlay
 from emulator.cni.context import Context, Room, context, room
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
-from emulator.faults import Fault, cables
+from emulator.faults import Fault, cables, link_ends
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
 from emulator.plan.check import check, told
@@ -44,7 +44,7 @@ def faulted(
     """The plan of a spec with faults laid over it, and with what its daemons make of them."""
     if not faults:
         return plan
-    result = degraded(plan, faults, cables(spec))
+    result = degraded(plan, faults, cables(spec), link_ends(spec))
     _learnt(result, context(spec, addressing, faults))
     return result
 

@@ -2,12 +2,13 @@
 
 Applying it makes the fault, applying the whole plan again heals it; nothing else knows
 how a fault is made. A cable is cut by taking its *far* end down, so that the near end
-loses carrier and stays administratively up. What the kernel forgets by itself when an
-interface goes down (its routes, its neighbours, its addresses of IPv6 but those that a
-setting keeps) is left out of the plan, or verify would miss it. A daemon that has failed is not
-in the plan. What daemons write is left out as well: they see the fault themselves, and their
-rooms say what they make of it (``compile.faulted``). What binaries have left that ran once
-stays, and nobody but us gives it back (``mended``).
+loses carrier and stays administratively up. Between the ends of a point-to-point link there
+is a switch that stands for the fibre: what goes out at one end goes out at both. What the
+kernel forgets by itself when an interface goes down (its routes, its neighbours, its addresses
+of IPv6 but those that a setting keeps) is left out of the plan, or verify would miss it. A
+daemon that has failed is not in the plan. What daemons write is left out as well: they see the
+fault themselves, and their rooms say what they make of it (``compile.faulted``). What binaries
+have left that ran once stays, and nobody but us gives it back (``mended``).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from emulator.family import IPV6, family
-from emulator.faults import Fault
+from emulator.faults import End, Fault
 from emulator.plan import Plan
 from emulator.plan.cascade import device_of
 from emulator.plan.resources import (
@@ -33,18 +34,27 @@ from emulator.plan.resources import (
 )
 
 
-def degraded(plan: Plan, faults: Iterable[Fault], cables: Mapping[str, Sequence[str]]) -> Plan:
+def degraded(
+    plan: Plan,
+    faults: Iterable[Fault],
+    cables: Mapping[str, Sequence[str]],
+    links: Mapping[End, End],
+) -> Plan:
     """The plan with faults laid over it. The plan itself stays as it is.
 
     ``cables``: the interfaces that each device and pod hangs by (:func:`emulator.faults.cables`);
     any other end of a cable on a node is the node's end of a pod's. Where a pod hangs by something
-    else than a pair there is nothing to cut.
+    else than a pair there is nothing to cut. ``links``: the other end of each of a point-to-point
+    link (:func:`emulator.faults.link_ends`).
     """
     far = _far_ends(plan)
     down: set[Key] = set()
     dead: set[Key] = set()
     for fault in faults:
         name, _, interface = fault.target.partition(":")
+        if (name, interface) in links:
+            ns, end = far[links[name, interface]]
+            down.add((ns, "interface", end))
         if fault.kind == "daemon":
             dead.add((name, "process", interface))
         elif fault.kind == "interface":

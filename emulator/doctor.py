@@ -66,7 +66,13 @@ _MODULES = {
 def namespaces(spec: ResolvedSpec) -> int:
     """Network namespaces that a spec needs."""
     own = sum(not pod.host_network for pod in spec.pods)
-    return len(spec.segments) + len(spec.routers) + len(spec.nodes) + len(spec.hosts) + own
+    return (
+        sum(len(s.tree) for s in spec.segments)
+        + len(spec.routers)
+        + len(spec.nodes)
+        + len(spec.hosts)
+        + own
+    )
 
 
 def neighbours(spec: ResolvedSpec) -> int:

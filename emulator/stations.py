@@ -10,7 +10,7 @@ from emulator.substrate.mininet import Cable, Station
 
 def stations(spec: ResolvedSpec) -> list[Station]:
     """Every place by role; a hostNetwork pod stands in its node's namespace."""
-    out = [Station(s.name, s.name, "switch") for s in spec.segments]
+    out = [Station(w.name, w.name, "switch") for s in spec.segments for w in s.tree]
     out += [Station(r.name, r.name, "router") for r in spec.routers]
     out += [Station(n.name, n.name, "node") for n in spec.nodes]
     out += [Station(h.name, h.name, "host") for h in spec.hosts]

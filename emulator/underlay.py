@@ -1,10 +1,12 @@
 """The network below the pod network: segments with a switch each, routers, nodes, hosts.
 
 A switch is a namespace of its own with one bridge ``br0`` whose ports are ``eth1``,
-``eth2``, … in the order routers, nodes, hosts; it must not hand frames to the packet
-filter (bridge-nf off), for a real switch has none. Routers forward and send no
-redirects, which would hide a missing route. Nodes and hosts have a default route by the
-first router of their segment.
+``eth2``, … in the order uplink, switches below, routers, nodes, hosts; it must not hand
+frames to the packet filter (bridge-nf off), for a real switch has none. Routers stand at the
+first switch of a segment. They forward and send no redirects, which would hide a missing
+route. Where equal paths lead somewhere they share the flows, by addresses and ports, and a
+next hop without carrier is none, as the switches of a fabric are set. Nodes and hosts have a
+default route by the first router of their segment.
 """
 
 from __future__ import annotations
@@ -16,64 +18,81 @@ from typing import NamedTuple
 from emulator.datapath.base import namespace, no_reverse_path_filter
 from emulator.datapath.naming import mac
 from emulator.datapath.offload import features
+from emulator.datapath.paths import Paths
 from emulator.datapath.shaping import shape
 from emulator.ipam import Addressing
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Hop,
     Interface,
     Resource,
     Route,
     Sysctl,
+    multipath,
     veth,
 )
-from emulator.spec.resolved import ResolvedSpec
+from emulator.spec.resolved import UPLINK, Host, Node, Rate, ResolvedSpec
 
 SWITCH_BRIDGE = "br0"
 
 
 class Cable(NamedTuple):
-    """A link of the underlay: a device's interface in a port of a segment's switch."""
+    """A link of the underlay: an interface in a port of a switch.
+
+    ``device`` is a router, node or host with an ``address`` (and its prefix), or a switch
+    below this one, whose interface is a port as well and has no address.
+    """
 
     device: str
     interface: str
     switch: str
     port: str
     address: str
+    rate: Rate | None
 
 
 def cables(spec: ResolvedSpec, addressing: Addressing) -> list[Cable]:
     """Every cable, in the order of the switches' ports."""
     out: list[Cable] = []
-    ports = {segment.name: 0 for segment in spec.segments}
+    ports: dict[str, int] = {}
+    prefix = {s.name: s.cidr.partition("/")[2] for s in spec.segments}
+    first = {s.name: s.tree[0].name for s in spec.segments}
 
-    def plug(device: str, interface: str, segment: str, address: str) -> None:
-        ports[segment] += 1
-        out.append(Cable(device, interface, segment, f"eth{ports[segment]}", address))
+    def plug(device: str, interface: str, switch: str, address: str, rate: Rate | None) -> None:
+        ports[switch] = ports.get(switch, 0) + 1
+        rate = rate or spec.links.rate
+        out.append(Cable(device, interface, switch, f"eth{ports[switch]}", address, rate))
 
+    for segment in spec.segments:
+        for switch in segment.switches[1:]:
+            ports[switch.name] = 1
+            plug(switch.name, UPLINK, switch.uplink, "", switch.rate)
     for router in spec.routers:
-        for index, segment in enumerate(router.segments):
-            plug(router.name, f"eth{index}", segment, addressing.router[router.name, segment])
-    for node in spec.nodes:
-        plug(node.name, node.interface, node.segment, addressing.node[node.name])
-    for host in spec.hosts:
-        plug(host.name, host.interface, host.segment, addressing.host[host.name])
+        for index, name in enumerate(router.segments):
+            address = f"{addressing.router[router.name, name]}/{prefix[name]}"
+            plug(router.name, f"eth{index}", first[name], address, None)
+    stations: list[tuple[Node | Host, str]] = [(n, addressing.node[n.name]) for n in spec.nodes]
+    stations += [(h, addressing.host[h.name]) for h in spec.hosts]
+    for end, bare in stations:
+        address = f"{bare}/{prefix[end.segment]}"
+        plug(end.name, end.interface, end.switch or first[end.segment], address, end.rate)
     return out
 
 
 def switches(spec: ResolvedSpec) -> Iterator[Resource]:
-    """The switch of every segment, without its ports."""
-    for segment in spec.segments:
-        yield from namespace(segment.name, forwards=False, congestion_control=None)
+    """The switches of every segment, without their ports."""
+    for switch in (switch.name for segment in spec.segments for switch in segment.tree):
+        yield from namespace(switch, forwards=False, congestion_control=None)
         for table in ("arptables", "ip6tables", "iptables"):
-            yield Sysctl(segment.name, f"net/bridge/bridge-nf-call-{table}", "0", True)
-        yield Bridge(segment.name, SWITCH_BRIDGE)
+            yield Sysctl(switch, f"net/bridge/bridge-nf-call-{table}", "0", True)
+        yield Bridge(switch, SWITCH_BRIDGE)
         yield Interface(
-            segment.name,
+            switch,
             SWITCH_BRIDGE,
             True,
             spec.links.mtu,
-            mac(segment.name, SWITCH_BRIDGE),
+            mac(switch, SWITCH_BRIDGE),
             "",
             False,
             *features(spec.links.offload, "bridge"),
@@ -82,11 +101,16 @@ def switches(spec: ResolvedSpec) -> Iterator[Resource]:
 
 def devices(spec: ResolvedSpec) -> Iterator[Resource]:
     """The namespaces of routers, nodes and hosts."""
+    paths = Paths(spec.routers)
     for router in spec.routers:
         yield from namespace(router.name, forwards=True, congestion_control=None)
         yield from no_reverse_path_filter(router.name)
         for scope in ("all", "default"):
             yield Sysctl(router.name, f"net/ipv4/conf/{scope}/send_redirects", "0")
+        if paths.shares(router):
+            yield Sysctl(router.name, "net/ipv4/fib_multipath_hash_policy", "1")
+            # without it the kernel goes on to send into a cable that is cut
+            yield Sysctl(router.name, "net/ipv4/conf/all/ignore_routes_with_linkdown", "1")
     for node in spec.nodes:
         # a node forwards because the bridge plugin needs it to: that plugin says so
         yield from namespace(
@@ -104,7 +128,6 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
     """One cable with the configuration of both its ends and the address of the device."""
     settings = spec.links
     offload = features(settings.offload, "underlay")
-    prefix = next(s.cidr for s in spec.segments if s.name == link.switch).partition("/")[2]
     yield veth(link.device, link.interface, link.switch, link.port)
     yield Interface(
         link.device,
@@ -112,7 +135,7 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
         True,
         settings.mtu,
         mac(link.device, link.interface),
-        "",
+        "" if link.address else SWITCH_BRIDGE,
         False,
         *offload,
     )
@@ -129,23 +152,25 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
     if routers:
         # eth0 may exist before conf/all is written, so each interface says it for itself
         yield Sysctl(link.device, f"net/ipv4/conf/{link.interface}/send_redirects", "0")
-    yield Addr(link.device, link.interface, f"{link.address}/{prefix}")
-    if settings.rate:
-        yield shape(link.device, link.interface, settings.rate, settings.mtu)
-        yield shape(link.switch, link.port, settings.rate, settings.mtu)
+    if link.address:
+        yield Addr(link.device, link.interface, link.address)
+    if link.rate:
+        yield shape(link.device, link.interface, link.rate, settings.mtu)
+        yield shape(link.switch, link.port, link.rate, settings.mtu)
 
 
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
-    """Static routes: every segment from every router; a default for nodes and hosts."""
+    """Static routes: every segment from every router, by all shortest paths; a default for
+    nodes and hosts."""
+    paths = Paths(spec.routers)
     for router in spec.routers:
         for segment in spec.segments:
-            if segment.name in router.segments:
-                continue
-            hop = _next_hop(spec, router.segments, segment.name)
-            if hop is not None:
-                via = addressing.router[hop]
-                dev = f"eth{router.segments.index(hop[1])}"
-                yield Route(router.name, segment.cidr, via, dev)
+            hops = [
+                Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")
+                for hop in paths.hops(router, segment.name)
+            ]
+            if hops:
+                yield multipath(Route(router.name, segment.cidr, "", ""), hops)
     ends = [(n.name, n.segment, n.interface) for n in spec.nodes]
     ends += [(h.name, h.segment, h.interface) for h in spec.hosts]
     for name, own, interface in ends:

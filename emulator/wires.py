@@ -1,16 +1,27 @@
 """Which cables and interfaces still carry: the underlay as the oracle sees it.
 
-Routing is static and does not turn away from a fault: packets take the way with the
-fewest routers, and among equals the one whose router stands first in the file.
+Static routing does not turn away from a fault. Packets take the ways with the fewest routers;
+where a router has several, the hash of a flow chooses, and that is drawn anew in every lab. A
+router with several next hops leaves out those whose cable it sees to be dead, but what is cut
+further on it does not see. Routing by BGP takes the shortest ways of what is left. Nodes and
+outside hosts send to one router always: the first in the file on a shortest way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
+from typing import NamedTuple
 
-from emulator.faults import Fault, cables
-from emulator.spec.resolved import ResolvedSpec
+from emulator.faults import Fault, cables, link_ends
+from emulator.spec.resolved import UPLINK, Host, Node, ResolvedSpec, Router
+
+
+class Way(NamedTuple):
+    """What can come of a packet: through so many routers, or lost for a reason."""
+
+    routers: int
+    broken: str
 
 
 class Wires:
@@ -20,41 +31,148 @@ class Wires:
     """
 
     def __init__(self, spec: ResolvedSpec, faults: Iterable[Fault]) -> None:
-        self.segment = {n.name: n.segment for n in spec.nodes}
-        self.segment |= {h.name: h.segment for h in spec.hosts}
+        stations: list[Node | Host] = [*spec.nodes, *spec.hosts]
+        self.segment = {x.name: x.segment for x in stations}
         self._home = {p.id: p.node for p in spec.pods}
         self._faults = frozenset(faults)
         self._routers = spec.routers
+        self._by_name = {r.name: r for r in spec.routers}
+        self._turns_away = spec.routing == "bgp"
         self._cables = cables(spec)
-        self.between = cache(self._between)
+        self._other_end = link_ends(spec)
+        self._root = {s.name: s.tree[0].name for s in spec.segments}
+        self._uplink = {w.name: w.uplink for s in spec.segments for w in s.switches}
+        self._switch = {x.name: x.switch or self._root[x.segment] for x in stations}
+        self._met: dict[str, list[Router]] = {s.name: [] for s in spec.segments}
+        for router in spec.routers:
+            for segment in router.segments:
+                self._met[segment].append(router)
+        self._ways = cache(self._find_ways)
+        self._far = cache(self._find_far)
+        self._one_way = cache(self._find_one_way)
 
-    def _between(self, near: str, far: str) -> tuple[int, str]:
-        """(routers on the way, why nothing passes or empty) between nodes or outside hosts."""
+    def between(self, near: str, far: str) -> tuple[int, str]:
+        """(routers on the way, why nothing passes or empty) between nodes or outside hosts.
+
+        What passes by one way of several and not by another passes: see :meth:`doubt`.
+        """
+        there, back = self._one_way(near, far), self._one_way(far, near)
         broken = self.cut_off(near) or self.cut_off(far)
-        there = self._route(self.segment[near], self.segment[far])
-        back = self._route(self.segment[far], self.segment[near])
-        if there is None or back is None:
-            segments = f"{self.segment[near]} and {self.segment[far]}"
-            return 0, broken or f"no router joins {segments}"
-        for router, interface in there + back:
-            broken = broken or self._end(router, interface)
-        return len(there) // 2, broken
+        for ways in (there, back):
+            if all(way.broken for way in ways):
+                broken = broken or ways[0].broken
+        # of the ways that pass all are equally long
+        routers = next((way.routers for way in there if not way.broken), there[0].routers)
+        return routers, broken
 
-    def _route(self, start: str, goal: str) -> list[tuple[str, str]] | None:
-        """Interfaces of routers on the shortest way between segments, two for each router."""
-        ways: dict[str, list[tuple[str, str]]] = {start: []}
-        edge = [start]
-        while edge and goal not in ways:
+    def doubt(self, near: str, far: str) -> str:
+        """Why it depends on the flow whether anything passes; empty where it does not."""
+        ways = (*self._one_way(near, far), *self._one_way(far, near))
+        broken = next((way.broken for way in ways if way.broken), "")
+        return broken and f"the hash of the flow chooses among equal paths, and on one {broken}"
+
+    def _find_one_way(self, near: str, far: str) -> tuple[Way, ...]:
+        """What can come of packets from one to the other, their own cables excepted."""
+        start, goal = self.segment[near], self.segment[far]
+        if start == goal:
+            return (Way(0, self._across(start, self._switch[near], self._switch[far])),)
+        first = self._first_router(start, goal)
+        if first is None:
+            return (Way(0, f"no router joins {start} and {goal}"),)
+        broken = self._across(start, self._switch[near], self._root[start])
+        broken = broken or self._end(*_port(first, start))
+        if broken:
+            return (Way(1, broken),)
+        last = self._across(goal, self._root[goal], self._switch[far])
+        return tuple(
+            Way(way.routers + 1, way.broken or last) for way in self._ways(first.name, goal)
+        )
+
+    def _first_router(self, start: str, goal: str) -> Router | None:
+        """The router of the segment that packets to another segment are sent to: the first one
+        that stands on a shortest way of the whole underlay, whatever is broken."""
+        edge: list[tuple[str, Router | None]] = [(start, None)]
+        seen = {start}
+        while edge:
+            here, first = edge.pop(0)
+            for router in self._met[here]:
+                for segment in router.segments:
+                    if segment == goal:
+                        return first or router
+                    if segment not in seen:
+                        seen.add(segment)
+                        edge.append((segment, first or router))
+        return None
+
+    def _find_ways(self, name: str, goal: str) -> tuple[Way, ...]:
+        """What can come of packets for a segment that have reached a router; the routers behind
+        it are counted."""
+        router = self._by_name[name]
+        if goal in router.segments and not (self._turns_away and self._dark(router, goal)):
+            return (Way(0, self._end(*_port(router, goal))),)
+        hops = list(self._hops(router, goal))
+        if not hops:
+            return (Way(0, f"{name} has no way left to {goal}"),)
+        # a router with one next hop goes on to send to it, another one leaves the dead out
+        alive = [hop for hop in hops if not self._dark(router, hop[1])]
+        if not alive:
+            return (Way(0, self._dark(router, hops[0][1])),)
+        found: dict[Way, None] = {}
+        for neighbour, segment in alive:
+            broken = self._end(*_port(neighbour, segment))
+            behind = (Way(0, broken),) if broken else self._ways(neighbour.name, goal)
+            found |= dict.fromkeys(Way(way.routers + 1, way.broken) for way in behind)
+        return tuple(found)
+
+    def _hops(self, router: Router, goal: str) -> Iterator[tuple[Router, str]]:
+        """The neighbours on shortest ways, and where they are met."""
+        far = self._far(goal)
+        own = far.get(router.name)
+        for segment in router.segments:
+            if self._turns_away and self._dark(router, segment):
+                continue
+            for neighbour in self._met[segment]:
+                there = far.get(neighbour.name)
+                unseen = self._turns_away and self._dark(neighbour, segment)
+                if own is not None and there == own - 1 and not unseen:
+                    yield neighbour, segment
+
+    def _find_far(self, goal: str) -> dict[str, int]:
+        """Routers between each router and a segment, over what the routing knows to be whole."""
+        knows = self._turns_away
+        edge = [r for r in self._met[goal] if not (knows and self._dark(r, goal))]
+        far = {router.name: 0 for router in edge}
+        while edge:
             here = edge.pop(0)
-            for router in self._routers:
-                if here not in router.segments:
+            for segment in here.segments:
+                if knows and self._dark(here, segment):
                     continue
-                inside = (router.name, f"eth{router.segments.index(here)}")
-                for index, segment in enumerate(router.segments):
-                    if segment not in ways:
-                        ways[segment] = [*ways[here], inside, (router.name, f"eth{index}")]
-                        edge.append(segment)
-        return ways.get(goal)
+                for other in self._met[segment]:
+                    if other.name not in far and not (knows and self._dark(other, segment)):
+                        far[other.name] = far[here.name] + 1
+                        edge.append(other)
+        return far
+
+    def _dark(self, router: Router, segment: str) -> str:
+        """Why a router's own interface in a segment has no carrier or is down; empty if it has."""
+        end = _port(router, segment)
+        own = self._end(*end)
+        if own or end not in self._other_end:
+            return own
+        return self._end(*self._other_end[end])
+
+    def _across(self, segment: str, one: str, other: str) -> str:
+        """Why nothing passes between two switches of a segment; empty when it does."""
+        up, down = list(self._upwards(one)), list(self._upwards(other))
+        for switch in (*(s for s in up if s not in down), *(s for s in down if s not in up)):
+            if broken := self._end(switch, UPLINK):
+                return broken
+        return ""
+
+    def _upwards(self, switch: str) -> Iterator[str]:
+        while switch:
+            yield switch
+            switch = self._uplink.get(switch, "")
 
     def cut_off(self, name: str) -> str:
         """Why nothing passes the one cable of a node, outside host or pod; empty when it does."""
@@ -77,3 +195,7 @@ class Wires:
     def down(self, name: str, interface: str) -> str:
         target = f"{name}:{interface}"
         return f"{target} is down" if Fault("interface", target) in self._faults else ""
+
+
+def _port(router: Router, segment: str) -> tuple[str, str]:
+    return router.name, f"eth{router.segments.index(segment)}"

@@ -80,6 +80,14 @@ class Oracle:
 
     def expect(self, probe: Probe) -> Expectation:
         """The expectation of one probe. KeyError for a name that the spec does not have."""
+        found = self._expect(probe)
+        near, far = self._home[probe.client], self._home.get(found.by, found.by)
+        if found.outcome != "delivered" or near == far:
+            return found
+        doubt = self._wires.doubt(near, far)
+        return found._replace(outcome="by-hash", reason=doubt) if doubt else found
+
+    def _expect(self, probe: Probe) -> Expectation:
         client, server = probe.client, probe.server
         if not probe.address:
             words = f"{server} has no IPv4 address that anybody knows of"

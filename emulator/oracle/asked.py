@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 Kind = Literal[
     "pod-pod", "node-own-pod", "node-remote-pod", "pod-own-node", "pod-remote-node", "pod-host"
 ]
-Outcome = Literal["delivered", "lost", "refused", "not-probed", "not-predicted"]
+Outcome = Literal["delivered", "by-hash", "lost", "refused", "not-probed", "not-predicted"]
 
 
 class Probe(NamedTuple):
@@ -30,8 +30,9 @@ class Expectation(NamedTuple):
     hostNetwork pod. ``source`` is the client's address as the server sees it, ``own`` as
     the client does; ``ttl`` is what is left at the server of 64, ``mtu`` the largest IP
     packet that passes, in bytes. They are empty and zero unless the outcome is
-    ``delivered``. ``reason`` is a sentence. What is ``not-predicted`` is probed, and whatever is
-    found is neither right nor wrong.
+    ``delivered``, or ``by-hash``: equal paths of which one is broken, and the hash of the flow,
+    which nobody knows beforehand, chooses between an answer and none. ``reason`` is a sentence.
+    What is ``not-predicted`` is probed, and whatever is found is neither right nor wrong.
     """
 
     outcome: Outcome

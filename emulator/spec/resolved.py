@@ -8,10 +8,13 @@ lead back there.
 
 from __future__ import annotations
 
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 Offload = Literal["full", "wire", "off"]
 Routing = Literal["static", "bgp"]
+
+UPLINK: Final = "eth1"
+"""The port of a switch towards the one above it."""
 
 
 class Place(NamedTuple):

@@ -28,14 +28,18 @@ def check_segments(spec: ResolvedSpec, pod_cidr: Place, findings: Findings) -> N
             f"{later[0]} of {later[1]}",
             f"a range apart from {earlier[0]} of {earlier[1]} at {earlier[2]}",
         )
-    ports = Counter(node.segment for node in spec.nodes)
-    ports.update(host.segment for host in spec.hosts)
-    ports.update(segment for router in spec.routers for segment in router.segments)
+    ports = Counter((node.segment, node.switch) for node in spec.nodes)
+    ports.update((host.segment, host.switch) for host in spec.hosts)
+    ports.update((segment, "") for router in spec.routers for segment in router.segments)
     for segment in spec.segments:
-        if ports[segment.name] > limits.SEGMENT_PORTS:
+        first = segment.tree[0].name
+        for switch in segment.switches[1:]:
+            ports.update((segment.name, "" if e == first else e) for e in switch[:2])
+        cables = max((n for (name, _), n in ports.items() if name == segment.name), default=0)
+        if cables > limits.SEGMENT_PORTS:
             findings.add(
                 segment.place,
-                f"{ports[segment.name]} cables on one segment",
+                f"{cables} cables on one {'switch' if segment.switches else 'segment'}",
                 f"at most {limits.SEGMENT_PORTS}, the ports of a kernel bridge",
                 "spread the nodes over more segments",
             )

@@ -101,7 +101,7 @@ def test_the_link_of_a_node_is_its_uplink_and_not_a_pods() -> None:
     own = cables(spec("canal", nodes=2, pods=2))
 
     def down(*faults: Fault) -> set[tuple[str, str]]:
-        found = (e.resource for e in degraded(CANAL, faults, own))
+        found = (e.resource for e in degraded(CANAL, faults, own, {}))
         return {(r.ns, r.name) for r in found if type(r) is Interface and not r.up}
 
     uplink = {("rack-a", "eth2")}
