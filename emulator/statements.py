@@ -96,9 +96,11 @@ def statements(
         if p.host_network and addressing.pod[p.id] != addressing.node[p.node]
     ]
     outside = [
-        f"{probe}: seen as {seen.source or 'nobody'}"
+        f"{probe}: "
+        + (f"seen as {seen.source or 'nobody'}" if seen.outcome != "by-hash" else "by-hash")
         for probe, seen in tried.items()
-        if probe.kind == "pod-host" and seen.source != addressing.node[node_of[probe.client]]
+        if probe.kind == "pod-host"
+        and (seen.outcome == "by-hash" or seen.source != addressing.node[node_of[probe.client]])
     ]
     about = model(spec.network.plugin)(spec, addressing, Wires(spec, ()))
     bridged = not about.routed or not own

@@ -19,9 +19,11 @@ from emulator.ipam import allocate
 from emulator.matrix import table
 from emulator.oracle import Matrix, predict, probes
 from emulator.oracle.breakable import fault, interfaces
+from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import statements
 
+TOPOLOGIES = Path(__file__).parents[1] / "topologies"
 GOLDEN = Path(__file__).parent / "oracle"
 FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
@@ -52,13 +54,19 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         FLANNEL | {"backend": "host-gw"},
         (("link", "n1"), ("link", "n2-p1")),
     ),
+    "leaf-spine-link-cut": ({"topology": "leaf-spine"}, (("link", "spine1:eth0"),)),
+    "leaf-spine-spine-cut-off": (
+        {"topology": "leaf-spine"},
+        (("link", "spine1:eth0"), ("interface", "spine1:eth1"), ("link", "leaf2:eth2")),
+    ),
     "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
 }
 
 
 def golden(name: str) -> str:
     keywords, broken = CASES[name]
-    spec = small_spec(**keywords)
+    named = keywords.get("topology")
+    spec = load(TOPOLOGIES / f"{named}.yaml") if named else small_spec(**keywords)
     at = allocate(spec)
     matrix = predict(spec, at, [fault(spec, kind, target) for kind, target in broken])
     judged = "".join(

@@ -11,10 +11,13 @@ from pathlib import Path
 import pytest
 from small_plans import plan
 
+from emulator.compile import compile_spec
 from emulator.plan import Plan
 from emulator.plan.script import script
+from emulator.spec import load
 from emulator.spec.resolved import Rate
 
+TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 GOLDENS = Path(__file__).parent / "goldens"
 
 PLANS: dict[str, Callable[[], Plan]] = {
@@ -34,6 +37,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),
     "flannel-host-gw-htb": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "htb")),
     "flannel-vxlan-jumbo-off": lambda: plan(mtu=9000, offload="off"),
+    "leaf-spine": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine.yaml")),
 }
 
 TEXTS: dict[str, Callable[[], str]] = {

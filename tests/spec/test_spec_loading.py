@@ -133,6 +133,7 @@ NODES_AND_PODS = {
     "canal": (2, 4),
     "flannel-direct-routing": (4, 8),
     "two-racks": (4, 8),
+    "leaf-spine": (4, 4),
     "none": (2, 4),
     "host": (2, 2),
     "manifests": (2, 3),
