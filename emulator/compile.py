@@ -5,7 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Sequence
 
-from emulator import underlay
+from emulator import fabric, underlay
 from emulator.cni.context import Context, Room, context, room
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
@@ -45,7 +45,7 @@ def faulted(
     if not faults:
         return plan
     result = degraded(plan, faults, cables(spec), link_ends(spec))
-    _learnt(result, context(spec, addressing, faults))
+    _learnt(result, context(spec, addressing, faults), faults)
     return result
 
 
@@ -60,6 +60,7 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
 
     plugin, label = _plugin(spec)
     about = context(spec, addressing)
+    plan.add(fabric.daemons(spec, addressing, _announcers(about)), "underlay: routing bgp")
     nodes = {node.name: node for node in spec.nodes}
     for node in spec.nodes:
         plan.add(plugin.node(about, node), label)
@@ -81,9 +82,22 @@ def _plugin(spec: ResolvedSpec) -> tuple[Room, str]:
     return plugin, f"{network.plugin} ({network.place.file}:{network.place.line})"
 
 
-def _learnt(plan: Plan, about: Context) -> None:
+def _announcers(about: Context) -> fabric.Announcers:
+    """What nodes say to the routers by BGP, where the plugin's do."""
+    announced = getattr(_plugin(about.spec)[0], "announced", None)
+    if announced is None:
+        return {}
+    said = {node.name: announced(about, node) for node in about.spec.nodes}
+    return {name: one for name, one in said.items() if one is not None}
+
+
+def _learnt(plan: Plan, about: Context, faults: Sequence[Fault] = ()) -> None:
     """Add what daemons write: expected, never written by us."""
     plugin, label = _plugin(about.spec)
+    routes = fabric.learnt(about.spec, about.addressing, _announcers(about), faults)
+    for router, route in routes:
+        source = f"underlay: {fabric.DAEMON} of {router.name}"
+        plan.add([route], source, "expected", fabric.DAEMON)
     learnt = getattr(plugin, "learnt", None)
     if learnt is None:
         return

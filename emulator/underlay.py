@@ -107,8 +107,10 @@ def devices(spec: ResolvedSpec) -> Iterator[Resource]:
         yield from no_reverse_path_filter(router.name)
         for scope in ("all", "default"):
             yield Sysctl(router.name, f"net/ipv4/conf/{scope}/send_redirects", "0")
-        if paths.shares(router):
+        shares = paths.shares(router)
+        if shares:
             yield Sysctl(router.name, "net/ipv4/fib_multipath_hash_policy", "1")
+        if shares or spec.routing == "bgp":
             # without it the kernel goes on to send into a cable that is cut
             yield Sysctl(router.name, "net/ipv4/conf/all/ignore_routes_with_linkdown", "1")
     for node in spec.nodes:
@@ -160,10 +162,10 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
 
 
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
-    """Static routes: every segment from every router, by all shortest paths; a default for
-    nodes and hosts."""
+    """Static routes: every segment from every router, by all shortest paths (unless they find
+    out by BGP); a default for nodes and hosts."""
     paths = Paths(spec.routers)
-    for router in spec.routers:
+    for router in spec.routers if spec.routing == "static" else ():
         for segment in spec.segments:
             hops = [
                 Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")

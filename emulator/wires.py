@@ -34,7 +34,8 @@ class Wires:
         stations: list[Node | Host] = [*spec.nodes, *spec.hosts]
         self.segment = {x.name: x.segment for x in stations}
         self._home = {p.id: p.node for p in spec.pods}
-        self._faults = frozenset(faults)
+        self._spec, self._order = spec, tuple(faults)
+        self._faults = frozenset(self._order)
         self._routers = spec.routers
         self._by_name = {r.name: r for r in spec.routers}
         self._turns_away = spec.routing == "bgp"
@@ -108,15 +109,15 @@ class Wires:
         """What can come of packets for a segment that have reached a router; the routers behind
         it are counted."""
         router = self._by_name[name]
-        if goal in router.segments and not (self._turns_away and self._dark(router, goal)):
+        if goal in router.segments and not (self._turns_away and self.dark(router.name, goal)):
             return (Way(0, self._end(*_port(router, goal))),)
-        hops = list(self._hops(router, goal))
+        hops = list(self._known_to(router)._hops(router, goal))
         if not hops:
             return (Way(0, f"{name} has no way left to {goal}"),)
         # a router with one next hop goes on to send to it, another one leaves the dead out
-        alive = [hop for hop in hops if not self._dark(router, hop[1])]
+        alive = [hop for hop in hops if not self.dark(name, hop[1])]
         if not alive:
-            return (Way(0, self._dark(router, hops[0][1])),)
+            return (Way(0, self.dark(name, hops[0][1])),)
         found: dict[Way, None] = {}
         for neighbour, segment in alive:
             broken = self._end(*_port(neighbour, segment))
@@ -124,38 +125,50 @@ class Wires:
             found |= dict.fromkeys(Way(way.routers + 1, way.broken) for way in behind)
         return tuple(found)
 
+    def _known_to(self, router: Router) -> Wires:
+        """What a router goes by; where its daemon is dead, what was so when that died."""
+        died = Fault("daemon", f"{router.name}:bird")
+        if died not in self._faults:
+            return self
+        return Wires(self._spec, self._order[: self._order.index(died)])
+
+    def _unheard(self, router: Router, segment: str) -> bool:
+        """Whether neighbours in a segment do not hear a router, for those that listen."""
+        silent = self.dead(router.name, "bird") or self.dark(router.name, segment)
+        return self._turns_away and bool(silent)
+
     def _hops(self, router: Router, goal: str) -> Iterator[tuple[Router, str]]:
         """The neighbours on shortest ways, and where they are met."""
         far = self._far(goal)
         own = far.get(router.name)
         for segment in router.segments:
-            if self._turns_away and self._dark(router, segment):
+            if self._unheard(router, segment):
                 continue
             for neighbour in self._met[segment]:
                 there = far.get(neighbour.name)
-                unseen = self._turns_away and self._dark(neighbour, segment)
-                if own is not None and there == own - 1 and not unseen:
+                if own is None or there != own - 1:
+                    continue
+                if not self._unheard(neighbour, segment):
                     yield neighbour, segment
 
     def _find_far(self, goal: str) -> dict[str, int]:
         """Routers between each router and a segment, over what the routing knows to be whole."""
-        knows = self._turns_away
-        edge = [r for r in self._met[goal] if not (knows and self._dark(r, goal))]
+        edge = [r for r in self._met[goal] if not self._unheard(r, goal)]
         far = {router.name: 0 for router in edge}
         while edge:
             here = edge.pop(0)
             for segment in here.segments:
-                if knows and self._dark(here, segment):
+                if self._unheard(here, segment):
                     continue
                 for other in self._met[segment]:
-                    if other.name not in far and not (knows and self._dark(other, segment)):
+                    if other.name not in far and not self._unheard(other, segment):
                         far[other.name] = far[here.name] + 1
                         edge.append(other)
         return far
 
-    def _dark(self, router: Router, segment: str) -> str:
+    def dark(self, name: str, segment: str) -> str:
         """Why a router's own interface in a segment has no carrier or is down; empty if it has."""
-        end = _port(router, segment)
+        end = _port(self._by_name[name], segment)
         own = self._end(*end)
         if own or end not in self._other_end:
             return own

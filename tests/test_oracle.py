@@ -59,6 +59,8 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         {"topology": "leaf-spine"},
         (("link", "spine1:eth0"), ("interface", "spine1:eth1"), ("link", "leaf2:eth2")),
     ),
+    "leaf-spine-bgp-link-cut": ({"topology": "leaf-spine-bgp"}, (("link", "spine1:eth0"),)),
+    "leaf-spine-bgp-daemon-dead": ({"topology": "leaf-spine-bgp"}, (("daemon", "leaf1:bird"),)),
     "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
 }
 

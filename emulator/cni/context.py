@@ -44,6 +44,10 @@ class Room(Protocol):
     A room whose daemons or helpers write state of their own has a third one,
     ``learnt(context, node) -> Learnt``: what the kernel holds of theirs once they have converged
     on whatever ``context.wires`` still carries.
+
+    One whose nodes speak BGP with the routers of an underlay that does so as well
+    (``autonomous.rack_routers``) has ``announced(context, node) -> Announced | None``: the
+    routers have a session with the node then, take its prefixes and pass them on.
     """
 
     def node(self, context: Context, node: Node) -> Iterator[Resource]:

@@ -21,9 +21,10 @@ def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
 
 
 def daemons(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
-    """The daemons that a fault can name, by node."""
+    """The daemons that a fault can name, by node and router."""
     of_plugin = model(spec.network.plugin).daemons(spec.network)
-    return {node.name: of_plugin for node in spec.nodes if of_plugin}
+    found = {router.name: ("bird",) for router in spec.routers if spec.routing == "bgp"}
+    return found | {node.name: of_plugin for node in spec.nodes if of_plugin}
 
 
 def fault(spec: ResolvedSpec, kind: str, target: str) -> Fault:
@@ -70,7 +71,8 @@ def _daemon(spec: ResolvedSpec, target: str) -> Fault:
     known = [f"{name}:{one}" for name, all_of in daemons(spec).items() for one in all_of]
     if not known:
         found = f"{spec.network.plugin}, which runs none"
-        raise SpecError(Problem("fault daemon", found, "a plugin that runs daemons"))
+        expected = "a plugin that runs daemons, or underlay.routing: bgp"
+        raise SpecError(Problem("fault daemon", found, expected))
     if target not in known:
         raise _unknown("fault daemon", target, "NODE:DAEMON", known)
     return Fault("daemon", target)

@@ -38,6 +38,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "flannel-host-gw-htb": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "htb")),
     "flannel-vxlan-jumbo-off": lambda: plan(mtu=9000, offload="off"),
     "leaf-spine": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine.yaml")),
+    "leaf-spine-bgp": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine-bgp.yaml")),
 }
 
 TEXTS: dict[str, Callable[[], str]] = {

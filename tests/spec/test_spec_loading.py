@@ -134,6 +134,7 @@ NODES_AND_PODS = {
     "flannel-direct-routing": (4, 8),
     "two-racks": (4, 8),
     "leaf-spine": (4, 4),
+    "leaf-spine-bgp": (4, 4),
     "none": (2, 4),
     "host": (2, 2),
     "manifests": (2, 3),

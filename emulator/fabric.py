@@ -1,0 +1,149 @@
+"""The routers of an underlay with ``routing: bgp``: BIRD 2 on each, and what it writes.
+
+Each router is an autonomous system (see :mod:`emulator.datapath.autonomous`) and has a session
+with every router that it shares a segment with, by the addresses there. It announces the
+networks of its interfaces, and passes on what it hears. Of paths with equally many systems it
+takes all (``merge paths``), so that a leaf spreads flows over its spines. Faithful to fabrics in
+operation: a cable without carrier ends its session at once (``check link``), timers are short,
+and routes into dead cables are ignored by the kernel. Not modelled: BFD, the same number on all
+spines, aggregation, authentication.
+
+A router's daemon that is dead is no neighbour to anybody; its kernel keeps what was there when
+it died, by the faults before that one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+from emulator.datapath import bird
+from emulator.datapath.autonomous import Announced, as_numbers
+from emulator.datapath.paths import Paths
+from emulator.faults import Fault
+from emulator.ipam import Addressing
+from emulator.plan.resources import File, Hop, Resource, Route, daemon, multipath
+from emulator.spec.resolved import ResolvedSpec, Router
+from emulator.wires import Wires
+
+DAEMON = "bird"
+CONFIG = "/run/bird/bird.conf"
+SOCKET = "/run/bird/bird.ctl"
+"""Where birdc looks for it."""
+
+Announcers = Mapping[str, Announced]
+"""By node."""
+
+_LINKS = (
+    "check link yes",
+    "hold time 9",
+    "keepalive time 3",
+    "connect delay time 1",
+    "connect retry time 1",
+    "error wait time 1, 4",
+)
+_OWN = "where source ~ [RTS_DEVICE, RTS_BGP]"
+
+
+def daemons(spec: ResolvedSpec, at: Addressing, announcers: Announcers) -> Iterator[Resource]:
+    """The daemon of every router, and its configuration."""
+    if spec.routing != "bgp":
+        return
+    for router in spec.routers:
+        yield File(router.name, CONFIG, _config(spec, at, router, announcers))
+        yield daemon(router.name, DAEMON, bird.argv(CONFIG, SOCKET), CONFIG)
+
+
+def _config(spec: ResolvedSpec, at: Addressing, router: Router, announcers: Announcers) -> str:
+    numbers = as_numbers(spec)
+    statements: list[bird.Statement] = [
+        bird.device(),
+        bird.direct(["eth*"]),
+        bird.kernel("where source = RTS_BGP", merge_paths=True),
+        bird.template("neighbours", _LINKS),
+    ]
+
+    def session(name: str, segment: str, address: str, as_number: int) -> None:
+        own = bird.Speaker(at.router[router.name, segment], numbers[router.name])
+        other = bird.Speaker(address, as_number)
+        statements.append(
+            bird.bgp(
+                f"{name}-{segment}",
+                own,
+                other,
+                exports=_OWN,
+                channel_options=["next hop self"],
+                template="neighbours",
+            )
+        )
+
+    for segment in router.segments:
+        for other in spec.routers:
+            if other is not router and segment in other.segments:
+                session(other.name, segment, at.router[other.name, segment], numbers[other.name])
+        for node in spec.nodes:
+            if node.segment == segment and node.name in announcers:
+                number = announcers[node.name].as_number
+                session(node.name, segment, at.node[node.name], number)
+    return bird.config(at.router[router.name, router.segments[0]], statements)
+
+
+def learnt(
+    spec: ResolvedSpec, at: Addressing, announcers: Announcers, faults: Sequence[Fault] = ()
+) -> Iterator[tuple[Router, Route]]:
+    """The routes that the daemons of the routers write, once they have converged."""
+    if spec.routing != "bgp":
+        return
+    wires = Wires(spec, faults)
+    now = _Table(spec, at, announcers, wires)
+    for router in spec.routers:
+        died = Fault("daemon", f"{router.name}:{DAEMON}")
+        if died not in faults:
+            yield from ((router, route) for route in now.of(router))
+            continue
+        before = Wires(spec, faults[: faults.index(died)])
+        for route in _Table(spec, at, announcers, before).of(router):
+            left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
+            if left:
+                yield router, multipath(route, left)
+
+
+class _Table:
+    """The routes of all routers under one state of the cables."""
+
+    def __init__(
+        self, spec: ResolvedSpec, at: Addressing, announcers: Announcers, wires: Wires
+    ) -> None:
+        self._at = at
+        self._wires = wires
+        self._goals = [segment.cidr for segment in spec.segments]
+        self._goals += [prefix for one in announcers.values() for prefix in one.prefixes]
+        self._named = {segment.cidr: segment.name for segment in spec.segments}
+        speakers = [self._alive(router) for router in spec.routers]
+        # a node that announces prefixes is a router to them which passes nothing on
+        speakers += [
+            Router(node.name, (node.segment, *announcers[node.name].prefixes), node.place)
+            for node in spec.nodes
+            if node.name in announcers and not wires.cut_off(node.name)
+        ]
+        self._paths = Paths(speakers)
+
+    def _alive(self, router: Router) -> Router:
+        """The router with those segments that it reaches; none where its daemon is dead."""
+        if self._wires.dead(router.name, DAEMON):
+            return router._replace(segments=())
+        lit = (s for s in router.segments if not self._wires.dark(router.name, s))
+        return router._replace(segments=tuple(lit))
+
+    def of(self, router: Router) -> Iterator[Route]:
+        speaker = self._alive(router)
+        for cidr in self._goals:
+            hops = [
+                Hop(self._address(hop), f"eth{router.segments.index(hop[1])}")
+                for hop in self._paths.hops(speaker, self._named.get(cidr, cidr))
+            ]
+            if hops:
+                route = Route(router.name, cidr, "", "", proto="bird", metric=bird.KERNEL_METRIC)
+                yield multipath(route, hops)
+
+    def _address(self, hop: tuple[str, str]) -> str:
+        return self._at.router.get(hop) or self._at.node[hop[0]]
