@@ -35,6 +35,7 @@ from emulator.substrate import control, inside, lab, process, runtime, stack
 from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
+from emulator.topo import read as read_topo
 from emulator.verify import Report
 
 Progress = Callable[[str, int, int], None]
@@ -208,7 +209,7 @@ class Cluster(Home):
         name: str | None = None,
     ) -> Cluster:
         """A cluster from a YAML file. SpecError with everything that is wrong in it."""
-        return cls(load(path, overrides), name)
+        return cls(load(path, overrides, read_topo), name)
 
     @classmethod
     def attach(cls, name: str | None = None) -> Cluster:

@@ -51,8 +51,10 @@ class Wires:
         self._ways = cache(self._find_ways)
         self._far = cache(self._find_far)
         self._one_way = cache(self._find_one_way)
+        self.between = cache(self._between)
+        self.doubt = cache(self._doubt)
 
-    def between(self, near: str, far: str) -> tuple[int, str]:
+    def _between(self, near: str, far: str) -> tuple[int, str]:
         """(routers on the way, why nothing passes or empty) between nodes or outside hosts.
 
         What passes by one way of several and not by another passes: see :meth:`doubt`.
@@ -66,8 +68,10 @@ class Wires:
         routers = next((way.routers for way in there if not way.broken), there[0].routers)
         return routers, broken
 
-    def doubt(self, near: str, far: str) -> str:
+    def _doubt(self, near: str, far: str) -> str:
         """Why it depends on the flow whether anything passes; empty where it does not."""
+        if self.between(near, far)[1]:
+            return ""
         ways = (*self._one_way(near, far), *self._one_way(far, near))
         broken = next((way.broken for way in ways if way.broken), "")
         return broken and f"the hash of the flow chooses among equal paths, and on one {broken}"

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_specs import small_spec
 
+from emulator import topo
 from emulator.faults import Fault, cables
 from emulator.ipam import allocate
 from emulator.matrix import table
@@ -61,6 +62,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     ),
     "leaf-spine-bgp-link-cut": ({"topology": "leaf-spine-bgp"}, (("link", "spine1:eth0"),)),
     "leaf-spine-bgp-daemon-dead": ({"topology": "leaf-spine-bgp"}, (("daemon", "leaf1:bird"),)),
+    "tree-topo-trunk-cut": ({"topology": "tree-topo"}, (("link", "s2"),)),
     "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
 }
 
@@ -68,7 +70,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
 def golden(name: str) -> str:
     keywords, broken = CASES[name]
     named = keywords.get("topology")
-    spec = load(TOPOLOGIES / f"{named}.yaml") if named else small_spec(**keywords)
+    spec = load(TOPOLOGIES / f"{named}.yaml", topo=topo.read) if named else small_spec(**keywords)
     at = allocate(spec)
     matrix = predict(spec, at, [fault(spec, kind, target) for kind, target in broken])
     judged = "".join(

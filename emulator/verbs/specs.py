@@ -6,6 +6,7 @@ import argparse
 import json
 import sys
 
+from emulator import topo
 from emulator.compile import compile_spec
 from emulator.errors import Problem, SpecError
 from emulator.plan import Plan
@@ -17,7 +18,7 @@ from emulator.verbs.output import as_json, table
 
 def load(arguments: argparse.Namespace) -> ResolvedSpec:
     """The spec that the arguments name; warnings go to stderr."""
-    loaded = load_with_warnings(arguments.spec, parse_sets(arguments.set))
+    loaded = load_with_warnings(arguments.spec, parse_sets(arguments.set), topo.read)
     for warning in loaded.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     return loaded.spec

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from small_plans import plan
 
+from emulator import topo
 from emulator.compile import compile_spec
 from emulator.plan import Plan
 from emulator.plan.script import script
@@ -38,6 +39,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "flannel-host-gw-htb": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "htb")),
     "flannel-vxlan-jumbo-off": lambda: plan(mtu=9000, offload="off"),
     "leaf-spine": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine.yaml")),
+    "tree-topo": lambda: compile_spec(load(TOPOLOGIES / "tree-topo.yaml", topo=topo.read)),
     "leaf-spine-bgp": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine-bgp.yaml")),
 }
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from emulator import topo
 from emulator.ipam import allocate
 from emulator.spec import load, load_text, load_text_with_warnings, load_with_warnings, schema
 from emulator.spec.resolved import Container, Links, Place, Rate, Segment
@@ -132,6 +133,7 @@ NODES_AND_PODS = {
     "flannel-alloc": (2, 4),
     "canal": (2, 4),
     "flannel-direct-routing": (4, 8),
+    "tree-topo": (4, 4),
     "two-racks": (4, 8),
     "leaf-spine": (4, 4),
     "leaf-spine-bgp": (4, 4),
@@ -151,7 +153,7 @@ def test_every_topology_is_listed_here() -> None:
 @pytest.mark.parametrize("name", NODES_AND_PODS)
 def test_a_topology_loads_without_warnings(name: str) -> None:
     path = TOPOLOGIES / f"{name}.yaml"
-    spec, warnings = load_with_warnings(path)
+    spec, warnings = load_with_warnings(path, topo=topo.read)
     assert spec.name == name
     assert warnings == []
     assert (len(spec.nodes), len(spec.pods)) == NODES_AND_PODS[name]
