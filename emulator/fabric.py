@@ -35,8 +35,8 @@ Announcers = Mapping[str, Announced]
 
 _LINKS = (
     "check link yes",
-    "hold time 9",
-    "keepalive time 3",
+    "hold time 6",
+    "keepalive time 2",
     "connect delay time 1",
     "connect retry time 1",
     "error wait time 1, 4",

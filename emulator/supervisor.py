@@ -381,9 +381,10 @@ class _Machine:
 
     def apply(self, ops: Sequence[Op]) -> None:
         """Processes end before their namespaces do, and start when all is there."""
-        self._keeper.stop(
-            r for op in ops if type(r := op.resource) is Process and op.action == "delete"
-        )
+        ending = [r for op in ops if type(r := op.resource) is Process and op.action == "delete"]
+        self._keeper.stop(ending)
+        if any(r.role == "daemon" for r in ending):
+            ops = self._still_there(ops)
         self._kernel.apply(ops)
         self._attached.attach(
             [r for op in ops if type(r := op.resource) is Attachment and op.action == "create"]
@@ -394,6 +395,15 @@ class _Machine:
         for op in ops:
             if type(op.resource) is Process and op.action == "create":
                 self._keeper.start(op.resource)
+
+    def _still_there(self, ops: Sequence[Op]) -> list[Op]:
+        """Without the removal of what daemons took away themselves, when their neighbours went."""
+        found = self._kernel.observe([op.resource for op in ops])
+        return [
+            op
+            for op in ops
+            if op.action != "delete" or op.resource.kind != "route" or op.resource.key in found
+        ]
 
 
 def _teller(link: socket.socket) -> Callable[[str, int, int], None]:
