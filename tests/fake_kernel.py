@@ -380,13 +380,12 @@ class FakeKernel:
         device = space.devices.pop(name, None) if space else None
         if space is None or device is None:
             return
-        self._drop(
-            ns,
-            lambda r: (
-                getattr(r, "dev", None) == name
-                or (type(r) is Route and any(hop.dev == name for hop in r.hops))
-            ),
-        )
+        for r in [r for r in self._rows(ns, Route) if name in _ends(r)]:
+            del space.tables[r.key]
+            left = [hop for hop in r.hops if hop.dev != name]
+            if left and family(r.dst) is IPV6:  # to IPv6 its next hops are routes
+                space.tables[r.key] = multipath(r, left)
+        self._drop(ns, lambda r: getattr(r, "dev", None) == name)
         for setting in [s for s in space.sysctls if f"/conf/{name}/" in s]:
             del space.sysctls[setting]
         for other in list(space.devices.values()):
