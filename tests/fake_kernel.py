@@ -192,7 +192,8 @@ class FakeKernel:
         if config and not 68 <= config.mtu <= most:
             raise _refused(r, errno.EINVAL)
         self._drawn += 1
-        mac = config.mac if config and config.mac else f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
+        drawn = "" if r.kind == "tun" else f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
+        mac = config.mac if config and config.mac else drawn
         gro = r.kind != "veth"
         return Interface(ns, name, False, config.mtu if config else 1500, mac, gro=gro)
 

@@ -17,7 +17,7 @@ from callers import ROOT
 from emulator import Cluster
 from emulator.errors import KernelRefused, PodwireError, SpecError, Unsupported
 from emulator.faults import cables as cables_of
-from emulator.oracle.breakable import interfaces
+from emulator.oracle.breakable import daemons, interfaces
 from emulator.plan import Op
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
@@ -72,11 +72,20 @@ def every_fault(spec: ResolvedSpec) -> list[Fail]:
         *(("node", name) for name in some),
         *(("link", f"{name}:{end}") for name in names for end in cables[name]),
         *(("interface", f"{name}:{end}") for name in names for end in ends[name]),
+        *(("daemon", f"{name}:{one}") for name in some for one in daemons(spec).get(name, ())),
     ]
 
 
 @pytest.mark.parametrize(
-    "name", ["flannel-vxlan", "flannel-host-gw", "flannel-direct-routing", "two-racks", "canal"]
+    "name",
+    [
+        "flannel-vxlan",
+        "flannel-host-gw",
+        "flannel-direct-routing",
+        "flannel-udp",
+        "two-racks",
+        "canal",
+    ],
 )
 def test_every_fault_is_as_predicted_and_heals(
     name: str, up: Callable[[ResolvedSpec], Cluster]
@@ -137,6 +146,7 @@ NETWORKS = [
     "flannel-host-gw",
     "flannel-direct-routing",
     "two-racks",
+    "flannel-udp",
     "flannel-alloc",
     "canal",
     "none",

@@ -19,7 +19,7 @@ from emulator.faults import Fault, cables
 from emulator.ipam import allocate
 from emulator.matrix import table
 from emulator.oracle import Matrix, predict, probes
-from emulator.oracle.breakable import fault, interfaces
+from emulator.oracle.breakable import daemons, fault, interfaces
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 from emulator.statements import statements
@@ -46,6 +46,11 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         (),
     ),
     "alloc": (FLANNEL | {"backend": "alloc", "pods_per_node": 1}, ()),
+    "udp": (FLANNEL | {"backend": "udp", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "udp-daemon-dead": (
+        FLANNEL | {"backend": "udp", "pods_per_node": 1},
+        (("daemon", "n1:flanneld"),),
+    ),
     "canal": (CANAL | TWO_RACKS | {"host_pods": ("n2",)}, ()),
     "canal-without-a-router": (CANAL | {"routers": (), "segments": 1, "hosts": ()}, ()),
     "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
@@ -95,12 +100,13 @@ def specs(
     plugin = draw(st.sampled_from(plugins))
     racks = [f"rack-{letter}" for letter in "abc"[: draw(st.integers(1, 3))]]
     flannel = plugin in ("flannel", "canal")
-    backend = draw(st.sampled_from(("vxlan", "host-gw"))) if flannel else ""
+    backend = draw(st.sampled_from(("vxlan", "host-gw", "udp"))) if flannel else ""
     where = racks[:1] if backend == "host-gw" else racks
     nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
     options: dict[str, bool] = {}
     if flannel:
-        options = {k: draw(st.booleans()) for k in ("ipMasq", "directRouting", "enableNFTables")}
+        names = ("ipMasq", "directRouting", "enableNFTables")
+        options = {k: draw(st.booleans()) for k in names}
     return small_spec(
         plugin,
         backend,
@@ -125,6 +131,9 @@ def some_faults(spec: ResolvedSpec) -> st.SearchStrategy[list[Fault]]:
     known += [
         Fault("interface", f"{name}:{one}") for name, own in interfaces(spec).items() for one in own
     ]
+    known += [
+        Fault("daemon", f"{name}:{one}") for name, own in daemons(spec).items() for one in own
+    ]
     return st.lists(st.sampled_from(known), max_size=3, unique=True)
 
 
@@ -148,8 +157,8 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
         if expected.outcome == "delivered":
             assert expected.by in names
             assert {expected.source, expected.own} <= addresses
-            assert 62 - len(spec.routers) <= expected.ttl <= 64
-            assert expected.mtu in (65_535, spec.links.mtu, spec.links.mtu - 50)
+            assert 60 - len(spec.routers) <= expected.ttl <= 64
+            assert spec.links.mtu - expected.mtu in (spec.links.mtu - 65_535, 0, 28, 50)
         else:
             assert expected[1:6] == ("", "", "", 0, 0)
 

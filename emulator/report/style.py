@@ -76,6 +76,7 @@ LOOKS: dict[str, Look] = {
     "host-gw again": Look("host-gw again (A/A)", "#66CCEE", "D", "///", "--"),
     "vxlan": Look("VXLAN", "#EE6677", "^", "\\\\\\", "-."),
     "vxlan+directRouting": Look("VXLAN + directRouting", "#AA3377", "v", "xxx", ":"),
+    "udp": Look("flannel udp", "#999933", "<", "oo", ":"),
     "canal": Look("Canal", "#117733", "p", "++"),
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),

@@ -30,6 +30,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
         nodes=("rack-a", "rack-a", "rack-b"), directRouting=True
     ),
     "flannel-host-gw": lambda: plan(backend="host-gw"),
+    "flannel-udp": lambda: plan(backend="udp", nodes=3),
     "flannel-alloc": lambda: plan(backend="alloc"),
     "canal": lambda: plan("canal"),
     "canal-host-gw": lambda: plan("canal", "host-gw"),

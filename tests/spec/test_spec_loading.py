@@ -130,6 +130,7 @@ def test_what_is_accepted_and_not_used_is_a_warning() -> None:
 NODES_AND_PODS = {
     "flannel-vxlan": (2, 4),
     "flannel-host-gw": (2, 4),
+    "flannel-udp": (2, 4),
     "flannel-alloc": (2, 4),
     "canal": (2, 4),
     "flannel-direct-routing": (4, 8),
@@ -180,7 +181,7 @@ def test_the_schema_has_both_kinds_and_no_null() -> None:
     assert kinds == ["Cluster", "Pod"]
     assert '"null"' not in str(made).replace("'", '"')
     backends = definitions["FlannelOptions"]["properties"]["backend"]["enum"]
-    assert backends == ["vxlan", "host-gw", "alloc"]
+    assert backends == ["vxlan", "host-gw", "udp", "alloc"]
     assert all(d["additionalProperties"] is False for d in definitions.values())
     fields = definitions["LinksDoc"]["properties"]
     assert fields["mtu"]["maximum"] == 65535

@@ -157,6 +157,7 @@ def _wire() -> None:
             assert frame.endswith(b"to you")
             pod.sendto(b"to another", (BESIDE, 9))
             assert heard(two).frame.endswith(b"to another"), "and nothing before"
+            assert heard(one).frame.endswith(b"to another")
 
             # what waits for the same peer shares a datagram, as long as the path takes it
             process.process.send_signal(signal.SIGSTOP)
