@@ -132,6 +132,8 @@ NODES_AND_PODS = {
     "flannel-host-gw": (2, 4),
     "flannel-udp": (2, 4),
     "flannel-alloc": (2, 4),
+    "cni-bridge": (2, 4),
+    "cni-podman": (2, 4),
     "canal": (2, 4),
     "flannel-direct-routing": (4, 8),
     "tree-topo": (4, 4),

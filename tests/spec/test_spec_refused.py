@@ -1,4 +1,7 @@
-"""Messages as a product: every file of refused/ has beside it the text that it is refused with."""
+"""Messages as a product: every file of refused/ has beside it the text that it is refused with.
+
+``python tests/spec/test_spec_refused.py`` writes these texts anew.
+"""
 
 from __future__ import annotations
 
@@ -25,17 +28,22 @@ spec:
 """
 
 
+def refused(name: str) -> SpecError:
+    text = (REFUSED / f"{name}.yaml").read_text()
+    with pytest.raises(SpecError) as caught:
+        load_text(text, f"{name}.yaml")
+    return caught.value
+
+
 @pytest.mark.parametrize("loader", LOADERS)
 @pytest.mark.parametrize("name", FILES)
 def test_the_message_is_the_golden_one(
     name: str, loader: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "fastest", lambda: LOADERS[loader])
-    text = (REFUSED / f"{name}.yaml").read_text()
-    with pytest.raises(SpecError) as caught:
-        load_text(text, f"{name}.yaml")
-    assert f"{caught.value}\n" == (REFUSED / f"{name}.txt").read_text()
-    assert caught.value.exit_code == 2
+    error = refused(name)
+    assert f"{error}\n" == (REFUSED / f"{name}.txt").read_text()
+    assert error.exit_code == 2
 
 
 def refusal(text: str | bytes) -> str:
@@ -173,3 +181,9 @@ def test_every_problem_of_a_file_has_a_place_in_it_and_they_are_in_order() -> No
             marks.append((int(line), int(column)))
         assert marks == sorted(marks)
         assert min(marks) >= (1, 1)
+
+
+if __name__ == "__main__":
+    for stem in FILES:
+        said = refused(stem)
+        (REFUSED / f"{stem}.txt").write_text(f"{said}\n")

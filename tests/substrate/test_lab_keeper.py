@@ -96,7 +96,7 @@ def test_not_before_it_is_due(clock: Clock) -> None:
 
 def test_stopped_is_forgotten(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     killed: list[set[int]] = []
-    monkeypatch.setattr(keeper, "_end", killed.append)
+    monkeypatch.setattr(keeper, "end_sessions", killed.append)
     found, wanted = kept("Always")
     found.ending(99)
     assert killed == []
