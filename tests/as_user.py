@@ -3,7 +3,8 @@
 For root. Everything that the machine would have to be changed for is changed in a mount
 namespace of this process alone: an entry in ``/etc/passwd``, ranges of subordinate ids,
 programs and libraries that are to be missing, and directories on the way to Python and to
-this checkout that are closed to others (a clone below ``/root``).
+this checkout that are closed to others (a clone below ``/root``), and ``/dev/net/tun``, which
+distributions leave open to everybody.
 """
 
 from __future__ import annotations
@@ -47,6 +48,15 @@ def open_the_way(paths: list[Path]) -> None:
             mount(f"/proc/self/fd/{fd}", str(path), flags=MS_BIND | MS_REC)
 
 
+def open_tun() -> None:
+    tun = Path("/dev/net/tun")
+    if tun.exists() and not tun.stat().st_mode & stat.S_IWOTH:
+        device = tun.stat().st_rdev
+        mount("tmpfs", str(tun.parent), "tmpfs", data="mode=755")
+        os.mknod(tun, 0o666 | stat.S_IFCHR, device)
+        tun.chmod(0o666)
+
+
 def main() -> None:
     settings = json.loads(Path(sys.argv[1]).read_text())
     if _LIBC.unshare(CLONE_NEWNS):
@@ -56,6 +66,7 @@ def main() -> None:
         if not Path(target).exists():
             sys.exit(f"as_user: {target} is not here: is the package that brings it installed?")
         mount(source, target, flags=MS_BIND)
+    open_tun()
     open_the_way([Path(path) for path in settings["needed"]])
     os.setgroups([])
     os.setresgid(*[settings["uid"]] * 3)

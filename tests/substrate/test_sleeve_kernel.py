@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import signal
 import socket
 import struct
 from collections.abc import Iterator
+from subprocess import check_output
 from typing import NamedTuple
 
 import pytest
@@ -114,6 +116,9 @@ def lab(machine: Kernel, *, tx: bool = False) -> str:
         Addr("pod", "eth0", f"{OWN}/12"),
         *(Neigh("pod", "eth0", address, mac) for address, mac in
           ((FOREIGN, THERE), (BESIDE, BESIDE_MAC), (BROADCAST, ALL)))])  # fmt: skip
+    # a port forwards when the kernel has heard that its cable is alive, which takes a moment
+    ports = ("bridge", "-n", "near", "link")
+    until(lambda: check_output(ports).count(b"state forwarding") == 2, "ports that forward")
     (settings,) = (r.text for r in made if type(r) is File)
     return settings
 
@@ -134,6 +139,7 @@ def _wire() -> None:
         with running(machine, "sleeve", settings) as process:
             pod = udp(machine, "pod", OWN, 9)
             outer = watch(machine, "far", "eth0")
+            port = watch(machine, "near", sleeve.PORT_OF_BRIDGE)
 
             # nobody knows where that address lives: all get it
             pod.sendto(b"who?", (FOREIGN, 9))
@@ -179,6 +185,8 @@ def _wire() -> None:
             several = Frame(ONE, NAME, late).packed() * 2
             one.sendto(raw(ONE) + several, (NEAR, sleeve.PORT))
             assert [pod.recv(100), pod.recv(100)] == [b"last", b"last"]
+            senders = {frame[6:12] for frame in inside(port)}
+            assert senders >= {raw(POD), raw(THERE)} and bytes(6) not in senders
 
 
 def _next(outer: socket.socket, peer: socket.socket) -> bytes:
@@ -186,6 +194,14 @@ def _next(outer: socket.socket, peer: socket.socket) -> bytes:
     frame = outer.recv(2000)
     wanted = socket.inet_aton(peer.getsockname()[0])
     return frame[14:] if frame[12:14] == b"\x08\0" and frame[30:34] == wanted else b""
+
+
+def inside(port: socket.socket) -> Iterator[bytes]:
+    """What has passed an interface until now."""
+    port.setblocking(False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            yield port.recv(2000)
 
 
 def test_what_is_too_long() -> None:
@@ -209,6 +225,7 @@ def _too_long() -> None:
             # to one: the sender is told, as if by the destination
             pod.sendto(bytes(PATH_MTU + 1 - 28), (FOREIGN, 9))
             until(lambda: _refused(pod, PATH_MTU + 1), "word of the path's MTU")
+            pod.sendto(bytes(PATH_MTU + 1 - 28), (BESIDE, 9))
             pod.sendto(bytes(PATH_MTU - 28), (FOREIGN, 9))
             frame = heard(one).frame
             assert len(frame) == PATH_MTU + 14

@@ -118,7 +118,9 @@ def _unreachable() -> None:
                        (NOWHERE, 0))  # fmt: skip
             raw.sendto(ipv4(OWN, NOWHERE, bytes(8), flags=5), (NOWHERE, 0))
             own.sendto(b"again", (NOWHERE, 9))
-            assert [header(seen.recv(100))[1] for _ in range(4)] == [ICMP, UDP, UDP, ICMP]
+            later = [seen.recv(100) for _ in range(4)]
+            assert [header(packet)[1] for packet in later] == [ICMP, UDP, UDP, ICMP]
+            assert later[3][28:] == later[2][:28]
 
 
 def test_segments_and_checksums_are_the_kernels() -> None:

@@ -40,6 +40,7 @@ enum {
 	OVERHEAD = UDP_OVER_IP + PACKET_HEAD + FRAME_HEAD + ETH_HLEN,
 	MOST_PAYLOAD = 65535 - UDP_OVER_IP,
 	PMTU_TEST = 60000,
+	CAPTURE_BUFFER = 8 << 20,
 	AT_ONCE = 100,
 	MOST_MACS = 1 << 14,
 	MAC_AGE_S = 600,
@@ -418,7 +419,7 @@ static void open_capture(void)
 {
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	struct packet_mreq all = { .mr_type = PACKET_MR_PROMISC };
-	int yes = 1;
+	int yes = 1, room = CAPTURE_BUFFER;
 
 	at.sll_ifindex = all.mr_ifindex = if_nametoindex(own.capture);
 	capture = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
@@ -427,6 +428,9 @@ static void open_capture(void)
 	    setsockopt(capture, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) ||
 	    bind(capture, (void *)&at, sizeof at))
 		die("capturing from %s: %s", own.capture, strerror(errno));
+	/* as much as Weave asks for; without root what the machine allows everybody */
+	if (setsockopt(capture, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room))
+		setsockopt(capture, SOL_SOCKET, SO_RCVBUF, &room, sizeof room);
 }
 
 static void open_udp(void)
