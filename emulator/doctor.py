@@ -110,7 +110,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
         if not f.good
     ]
     missing += [
-        Problem(name, "not installed", f"what {spec.network.plugin} runs on every node",
+        Problem(name, "not installed", "a daemon that this lab runs",
                 f"sudo apt-get install {PACKAGES[name]}" if name in PACKAGES else "install it")
         for name in sorted({*programs} - ours)
         if not installed(name)

@@ -11,7 +11,7 @@ default route by the first router of their segment.
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -173,6 +173,7 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
             ]
             if hops:
                 yield multipath(Route(router.name, segment.cidr, "", ""), hops)
+    standing = Counter(segment for router in spec.routers for segment in router.segments)
     ends = [(n.name, n.segment, n.interface) for n in spec.nodes]
     ends += [(h.name, h.segment, h.interface) for h in spec.hosts]
     for name, own, interface in ends:
@@ -180,6 +181,8 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
         if first is None:
             continue
         yield Route(name, "default", addressing.router[first, own], interface)
+        if standing[own] == 1:
+            continue
         for segment in spec.segments:
             if segment.name == own:
                 continue

@@ -50,9 +50,12 @@ class Wires:
                 self._met[segment].append(router)
         self._ways = cache(self._find_ways)
         self._far = cache(self._find_far)
+        self._first_routers = cache(self._find_first_routers)
         self._one_way = cache(self._find_one_way)
         self.between = cache(self._between)
         self.doubt = cache(self._doubt)
+        self.dark = cache(self._dark)
+        self._unheard = cache(self._find_unheard)
 
     def _between(self, near: str, far: str) -> tuple[int, str]:
         """(routers on the way, why nothing passes or empty) between nodes or outside hosts.
@@ -81,7 +84,7 @@ class Wires:
         start, goal = self.segment[near], self.segment[far]
         if start == goal:
             return (Way(0, self._across(start, self._switch[near], self._switch[far])),)
-        first = self._first_router(start, goal)
+        first = self._first_routers(start).get(goal)
         if first is None:
             return (Way(0, f"no router joins {start} and {goal}"),)
         broken = self._across(start, self._switch[near], self._root[start])
@@ -93,21 +96,19 @@ class Wires:
             Way(way.routers + 1, way.broken or last) for way in self._ways(first.name, goal)
         )
 
-    def _first_router(self, start: str, goal: str) -> Router | None:
-        """The router of the segment that packets to another segment are sent to: the first one
-        that stands on a shortest way of the whole underlay, whatever is broken."""
-        edge: list[tuple[str, Router | None]] = [(start, None)]
-        seen = {start}
+    def _find_first_routers(self, start: str) -> dict[str, Router]:
+        """By segment, the router of this one that packets to it are sent to: the first that stands
+        on a shortest way of the whole underlay, whatever is broken."""
+        found: dict[str, Router] = {}
+        edge = [start]
         while edge:
-            here, first = edge.pop(0)
+            here = edge.pop(0)
             for router in self._met[here]:
                 for segment in router.segments:
-                    if segment == goal:
-                        return first or router
-                    if segment not in seen:
-                        seen.add(segment)
-                        edge.append((segment, first or router))
-        return None
+                    if segment != start and segment not in found:
+                        found[segment] = found.get(here, router)
+                        edge.append(segment)
+        return found
 
     def _find_ways(self, name: str, goal: str) -> tuple[Way, ...]:
         """What can come of packets for a segment that have reached a router; the routers behind
@@ -136,9 +137,9 @@ class Wires:
             return self
         return Wires(self._spec, self._order[: self._order.index(died)])
 
-    def _unheard(self, router: Router, segment: str) -> bool:
+    def _find_unheard(self, name: str, segment: str) -> bool:
         """Whether neighbours in a segment do not hear a router, for those that listen."""
-        silent = self.dead(router.name, "bird") or self.dark(router.name, segment)
+        silent = self.dead(name, "bird") or self.dark(name, segment)
         return self._turns_away and bool(silent)
 
     def _hops(self, router: Router, goal: str) -> Iterator[tuple[Router, str]]:
@@ -146,31 +147,31 @@ class Wires:
         far = self._far(goal)
         own = far.get(router.name)
         for segment in router.segments:
-            if self._unheard(router, segment):
+            if self._unheard(router.name, segment):
                 continue
             for neighbour in self._met[segment]:
                 there = far.get(neighbour.name)
                 if own is None or there != own - 1:
                     continue
-                if not self._unheard(neighbour, segment):
+                if not self._unheard(neighbour.name, segment):
                     yield neighbour, segment
 
     def _find_far(self, goal: str) -> dict[str, int]:
         """Routers between each router and a segment, over what the routing knows to be whole."""
-        edge = [r for r in self._met[goal] if not self._unheard(r, goal)]
+        edge = [r for r in self._met[goal] if not self._unheard(r.name, goal)]
         far = {router.name: 0 for router in edge}
         while edge:
             here = edge.pop(0)
             for segment in here.segments:
-                if self._unheard(here, segment):
+                if self._unheard(here.name, segment):
                     continue
                 for other in self._met[segment]:
-                    if other.name not in far and not self._unheard(other, segment):
+                    if other.name not in far and not self._unheard(other.name, segment):
                         far[other.name] = far[here.name] + 1
                         edge.append(other)
         return far
 
-    def dark(self, name: str, segment: str) -> str:
+    def _dark(self, name: str, segment: str) -> str:
         """Why a router's own interface in a segment has no carrier or is down; empty if it has."""
         end = _port(self._by_name[name], segment)
         own = self._end(*end)

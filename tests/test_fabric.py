@@ -122,6 +122,69 @@ def test_bgp_turns_away_from_whatever_is_broken(spec: ResolvedSpec, data: st.Dat
         assert 0 in there | back
 
 
+def outcomes(spec: ResolvedSpec, faults: Sequence[Fault], near: str, far: str) -> set[int]:
+    """Routers on every way that static routes may take from a node to another under faults at
+    routers; 0 where it is lost. What carries is found out here, not asked of the oracle."""
+    at, table = allocate(spec), routes(spec, faults)
+    owner = {address: name for (name, _), address in at.router.items()}
+    segment = {n.name: n.segment for n in spec.nodes}
+    cidr = {s.name: s.cidr for s in spec.segments}
+    joined = {r.name: r.segments for r in spec.routers}
+    broken = {str(fault.target) for fault in faults}
+    # one of several cables is named with its interface, an only one by its router alone
+    broken |= {f"{target}:eth0" for target in broken if ":" not in target}
+    other = {f"{a}:{b}": f"{c}:{d}" for (a, b), (c, d) in link_ends(spec).items()}
+
+    def lit(router: str, where: str) -> bool:
+        end = f"{router}:eth{joined[router].index(where)}"
+        return end not in broken and other.get(end) not in broken
+
+    def ways(place: str, taken: int) -> Iterator[int]:
+        goal = segment[far]
+        if goal in joined[place]:
+            yield taken if lit(place, goal) else 0
+            return
+        route = table.get((place, cidr[goal]))
+        hops = route.next_hops if route else ()
+        living = [hop for hop in hops if lit(place, joined[place][int(hop.dev[3:])])]
+        if not living:
+            yield 0
+        for hop in living:
+            met = joined[place][int(hop.dev[3:])]
+            if lit(owner[hop.via], met):
+                yield from ways(owner[hop.via], taken + 1)
+            else:
+                yield 0
+
+    first = table.get((near, cidr[segment[far]])) or table.get((near, "default"))
+    if first is None or not lit(owner[first.via], segment[near]):
+        return {0}
+    return set(ways(owner[first.via], 1))
+
+
+@settings(deadline=None, max_examples=150)
+@given(fabrics("static"), st.data())
+def test_static_routes_fail_as_the_oracle_says(spec: ResolvedSpec, data: st.DataObject) -> None:
+    ends = cables(spec)
+    known = [
+        Fault(kind, r.name if kind == "link" and len(ends[r.name]) == 1 else f"{r.name}:{end}")
+        for r in spec.routers
+        for end in ends[r.name]
+        for kind in ("link", "interface")
+    ]
+    if len(spec.nodes) < 2 or not known:
+        return
+    faults = data.draw(st.lists(st.sampled_from(known), max_size=4, unique=True))
+    near, far = data.draw(st.permutations([n.name for n in spec.nodes]))[:2]
+    wires = Wires(spec, faults)
+    there, back = outcomes(spec, faults, near, far), outcomes(spec, faults, far, near)
+    routers, broken = wires.between(near, far)
+    assert bool(broken) == (there == {0} or back == {0})
+    if not broken:
+        assert there - {0} == {routers}
+        assert bool(wires.doubt(near, far)) == (0 in there | back)
+
+
 def test_a_leaf_has_a_next_hop_by_every_spine() -> None:
     spec = load(TOPOLOGIES / "leaf-spine.yaml")
     table = routes(spec)
