@@ -60,8 +60,12 @@ class Best(NamedTuple):
 
 
 def bests(line: str) -> Iterator[Best]:
-    """The changes that a line of ``gobgp monitor global rib -j`` tells of."""
-    for path in json.loads(line):
+    """The changes that a line of ``gobgp monitor global rib -j`` tells of.
+
+    Its last words, where it ends because gobgpd has ended, tell of none.
+    """
+    told = json.loads(line)
+    for path in told if isinstance(told, list) else ():
         yield Best(
             path["nlri"]["prefix"],
             next((a["nexthop"] for a in path["attrs"] if a["type"] == _NEXT_HOP), ""),
