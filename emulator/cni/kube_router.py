@@ -10,7 +10,8 @@ stands. Settings such as ``rp_filter`` kube-router only loosens where it finds t
 are loose here.
 
 Other than the real one: ``gobgpd`` and the watcher beside it are two processes where kube-router
-is one, so each can die alone. The ipsets ``kube-router-pod-subnets`` and ``kube-router-node-ips``
+is one, so each can die alone; a route that is not heard of again after a restart is removed, where
+kube-router leaves it for good. The ipsets ``kube-router-pod-subnets`` and ``kube-router-node-ips``
 are nftables sets of the same names in the table of the rule that asks them. The hold time is that
 of all sessions; kube-router sets it for sessions with routers alone.
 
@@ -54,7 +55,9 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     yield NftTable(node.name, "ip", "filter", _FILTER.format(bridge=BRIDGE, uplink=node.interface))
     yield File(node.name, CONFIG, _config(context, node))
     restarting = bool(spec.network.option("bgpGracefulRestart"))
-    yield daemon(node.name, SPEAKER, gobgp.argv(CONFIG, restarting=restarting), CONFIG)
+    speaker = daemon(node.name, SPEAKER, gobgp.argv(CONFIG, restarting=restarting), CONFIG)
+    # of its configuration gobgpd takes over new neighbours; other flags start it anew
+    yield speaker._replace(env=(("KUBE_ROUTER_FLAGS", _flags(spec, node)),))
     yield daemon(node.name, WATCHER, _watcher(context, node))
 
 
@@ -148,6 +151,20 @@ def _refuse_tunnels(spec: ResolvedSpec) -> None:
             "then. Or overlayType: subnet with all nodes on one segment, which needs no tunnel",
         )
     )
+
+
+def _flags(spec: ResolvedSpec, node: Node) -> str:
+    """What a kube-router of this node would be told about BGP, its annotation included."""
+    option = spec.network.option
+    words = [f"--cluster-asn={option('clusterAsn')}", f"--bgp-holdtime={option('bgpHoldtime')}s"]
+    if option("bgpGracefulRestart"):
+        name = "bgp-graceful-restart"
+        words.append(f"--{name} --{name}-time={option('bgpGracefulRestartTime')}s")
+        words.append(f"--{name}-deferral-time={option('bgpGracefulRestartDeferralTime')}s")
+    if servers := _servers(spec):
+        role = "server" if node.name in servers else "client"
+        words.append(f"kube-router.io/rr.{role}={CLUSTER_ID}")
+    return " ".join(words)
 
 
 def _watcher(context: Context, node: Node) -> tuple[str, ...]:

@@ -9,14 +9,15 @@ here by means of ``gobgp``, gobgpd's own client:
   path takes every route of that protocol to its prefix with it;
 - all routes are written again in every period, for whoever may have removed one.
 
-When gobgpd ends, nobody withdraws anything: routes stay as they are until it is back and has
-learnt them again. Routes of an earlier life are neither known nor removed.
+When gobgpd ends, nobody withdraws anything: routes stay as they are. Once it is back, those that
+it does not tell of again are removed, whoever wrote them.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import select
 import socket
@@ -27,7 +28,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import IO, Any, NamedTuple, NoReturn
 
 from emulator.plan.resources import Route
-from emulator.substrate import encode
+from emulator.substrate import decode, encode, rtnl
 from emulator.substrate.netlink import Message, Netlink
 
 PROTOCOL = "17"
@@ -35,6 +36,8 @@ PROTOCOL = "17"
 
 _API = ("127.0.0.1", 50051)
 _LOOK_S = 0.1
+_UNHEARD_S = 15.0
+"""GoBGP calls its neighbours 5 to 9 s after it has started, and a second time is quick."""
 _NEXT_HOP = 3
 """The number of that attribute of a path."""
 
@@ -86,11 +89,27 @@ class Table:
         self._subnet, self._dev = settings.subnet, settings.dev
         self._netlink = Netlink()
         self._routes: dict[str, Route] = {}
+        self._unheard: set[str] = set()
+
+    def begin(self) -> None:
+        """gobgpd has started: it must tell anew of all that is there."""
+        body = bytes([socket.AF_INET]) + bytes(11)
+        dump = self._netlink.dump(rtnl.RTM_GETROUTE, body)
+        there = [r for r in decode.routes("", dump, {}) if isinstance(r, Route)]
+        self._unheard = {r.dst for r in there if r.proto == PROTOCOL} | self._routes.keys()
+
+    def forget(self) -> None:
+        """Remove what it has not told of since."""
+        for prefix in self._unheard:
+            self._routes.pop(prefix, None)
+            self._remove(prefix)
+        self._unheard.clear()
 
     def follow(self, best: Best) -> None:
         """Write or remove what a change asks for."""
         if not best.neighbor:
             return
+        self._unheard.discard(best.prefix)
         if best.withdrawn or not on_segment(best, self._subnet):
             self._routes.pop(best.prefix, None)
             self._remove(best.prefix)
@@ -102,10 +121,6 @@ class Table:
     def again(self) -> None:
         """Write everything once more."""
         self._write(list(self._routes.values()))
-
-    def forget(self) -> None:
-        """Know of no route any more; the kernel keeps them."""
-        self._routes.clear()
 
     def _write(self, routes: Sequence[Route]) -> None:
         messages = [encode.route(route, _index, "replace") for route in routes]
@@ -131,7 +146,7 @@ def run(arguments: Sequence[str]) -> NoReturn:
     table = Table(settings)
     while True:
         _announce(settings)
-        table.forget()
+        table.begin()
         watching = subprocess.Popen(
             ["gobgp", "monitor", "global", "rib", "--json", "--current"], stdout=subprocess.PIPE
         )
@@ -163,9 +178,9 @@ def _follow(lines: IO[bytes], table: Table, period_s: float) -> None:
     ready = select.poll()
     ready.register(lines, select.POLLIN)
     rest = b""
-    due = time.monotonic() + period_s
+    forget, again = (time.monotonic() + seconds for seconds in (_UNHEARD_S, period_s))
     while True:
-        if ready.poll(max(0.0, due - time.monotonic()) * 1000):
+        if ready.poll(max(0.0, min(forget, again) - time.monotonic()) * 1000):
             data = os.read(lines.fileno(), 1 << 16)
             if not data:
                 return
@@ -173,9 +188,13 @@ def _follow(lines: IO[bytes], table: Table, period_s: float) -> None:
             for line in whole:
                 for best in bests(line.decode()):
                     table.follow(best)
-        if time.monotonic() >= due:
+        now = time.monotonic()
+        if now >= forget:
+            table.forget()
+            forget = math.inf
+        if now >= again:
             table.again()
-            due = time.monotonic() + period_s
+            again = now + period_s
 
 
 def _settings(arguments: Sequence[str]) -> Settings:
