@@ -17,6 +17,7 @@ from typing import NamedTuple
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import compiler, nft
+from emulator.substrate.daemons import DAEMONS
 from emulator.substrate.process import PACKAGES
 from emulator.substrate.trial import Tried, features
 
@@ -112,7 +113,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     missing += [
         Problem(name, "not installed", "a daemon that this lab runs",
                 f"sudo apt-get install {PACKAGES[name]}" if name in PACKAGES else "install it")
-        for name in sorted({*programs} - ours)
+        for name in sorted({*programs} - ours - DAEMONS.keys())
         if not installed(name)
     ]  # fmt: skip
     if missing:

@@ -27,7 +27,8 @@ class Way(NamedTuple):
 class Wires:
     """The cables of a spec under a set of faults. Every reason is a sentence, empty if all is well.
 
-    ``segment`` is the segment of each node and outside host.
+    ``segment`` is the segment of each node and outside host. Faults are in the order in which
+    they came.
     """
 
     def __init__(self, spec: ResolvedSpec, faults: Iterable[Fault]) -> None:
@@ -132,10 +133,7 @@ class Wires:
 
     def _known_to(self, router: Router) -> Wires:
         """What a router goes by; where its daemon is dead, what was so when that died."""
-        died = Fault("daemon", f"{router.name}:bird")
-        if died not in self._faults:
-            return self
-        return Wires(self._spec, self._order[: self._order.index(died)])
+        return self.before(Fault("daemon", f"{router.name}:bird"))
 
     def _find_unheard(self, name: str, segment: str) -> bool:
         """Whether neighbours in a segment do not hear a router, for those that listen."""
@@ -209,6 +207,13 @@ class Wires:
         """Why a daemon of a node or router does not run; empty when it does."""
         target = f"{name}:{daemon}"
         return f"{target} is dead" if Fault("daemon", target) in self._faults else ""
+
+    def before(self, *faults: Fault) -> Wires:
+        """What still carried before the first of these faults came; this where none has come."""
+        for place, one in enumerate(self._order):
+            if one in faults:
+                return Wires(self._spec, self._order[:place])
+        return self
 
     def down(self, name: str, interface: str) -> str:
         target = f"{name}:{interface}"

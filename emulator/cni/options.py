@@ -118,6 +118,50 @@ class CniOptions(NetworkOptions):
         return {k: v if k in plain else json.loads(str(v)) for k, v in values}
 
 
+class KubeRouterOptions(NetworkOptions):
+    """kube-router: a bridge on each node, and BGP between them. Options as its flags are called."""
+
+    plugin: Literal["kube-router"]
+    clusterAsn: int = Field(
+        default=64512, ge=64512, le=65535, description="number of the nodes' autonomous system"
+    )
+    rrServers: int = Field(
+        default=0,
+        ge=0,
+        description="as many nodes, the first ones, are route reflectors (annotation rr.server) "
+        "and all others their clients (rr.client); 0: all nodes are peers",
+    )
+    bgpHoldtime: int = Field(
+        default=90, ge=3, le=65535, description="seconds until a silent neighbour is given up"
+    )
+    connectRetry: int = Field(
+        default=120,
+        ge=5,
+        le=65535,
+        description="seconds between two attempts to reach a neighbour, the first excepted: "
+        "GoBGP's own, which kube-router leaves as it is",
+    )
+    bgpGracefulRestart: bool = Field(
+        default=False, description="neighbours keep a node's routes while its GoBGP restarts"
+    )
+    bgpGracefulRestartTime: int = Field(
+        default=90, ge=1, le=4095, description="seconds that they keep them"
+    )
+    bgpGracefulRestartDeferralTime: int = Field(
+        default=360, ge=1, le=64800, description="seconds that a restarted one waits for all"
+    )
+    injectedRoutesSyncPeriod: int = Field(
+        default=60, ge=1, description="seconds after which all routes are written again"
+    )
+    enableOverlay: bool = Field(default=True, description="tunnels where overlayType asks for them")
+    overlayType: Literal["subnet", "full"] = Field(
+        default="subnet", description="tunnels to nodes of other subnets, or to all nodes"
+    )
+    enablePodEgress: bool = Field(
+        default=True, description="masquerade what leaves pods for outside the cluster"
+    )
+
+
 class Plugin(NamedTuple):
     """A row of the table of plugins.
 
@@ -149,6 +193,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "host": Plugin(HostOptions, pod_network=False),
     "cni": Plugin(CniOptions, joins_nodes=False),
     "flannel": Plugin(FlannelOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
+    "kube-router": Plugin(KubeRouterOptions),
     "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
 }
 """All plugins of this version by name."""

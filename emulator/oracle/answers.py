@@ -121,7 +121,7 @@ class Oracle:
                 words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
             leg = self._leg(near, far)
-            broken = broken or leg.broken
+            broken = broken or (leg.broken if is_pod else leg.broken_there)
             hops, words, mtu = leg.hops, leg.words, min(leg.mtu or pod_mtu, pod_mtu)
             if not is_pod:
                 hops, source = max(0, hops - 1), leg.source
@@ -155,8 +155,8 @@ class Oracle:
             words = f"{node}'s address is no pod's, so {near} masquerades it with its own address"
             return self._from_pod(client, node, self._at.node[near], 1 + routers, broken, words)
         back = self._leg(node, near)
-        if not broken and back.broken:
-            broken = f"{node} gets it, but the answer finds no way: {back.broken}"
+        if not broken and back.broken_there:
+            broken = f"{node} gets it, but the answer finds no way: {back.broken_there}"
         words = f"nothing masquerades, and {node} has a route back to the pods of {near}"
         return self._from_pod(client, node, self._at.pod[client], 1 + routers, broken, words)
 

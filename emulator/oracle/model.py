@@ -21,7 +21,8 @@ class Leg(NamedTuple):
     ``source`` is what the first node itself takes as its own address on that way; ``broken``
     says why nothing passes, or is empty. ``hops``: how often a packet from pod to pod is routed
     (its TTL falls by as much); from the node itself it is one less. ``mtu`` in bytes; zero where
-    the way takes whatever the pods can send.
+    the way takes whatever the pods can send. ``there`` says why nothing passes from the first node
+    itself to those pods, where their answers take another way than a pod's; None: as ``broken``.
     """
 
     source: str
@@ -29,6 +30,12 @@ class Leg(NamedTuple):
     broken: str
     hops: int = 2
     mtu: int = 0
+    there: str | None = None
+
+    @property
+    def broken_there(self) -> str:
+        """Why nothing passes from the first node itself to the pods of the other."""
+        return self.broken if self.there is None else self.there
 
 
 class Model:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from emulator.plan.resources import Process
 from emulator.substrate import compiler
+from emulator.substrate.daemons import DAEMONS
 from emulator.substrate.runtime import start_ticks
 from emulator.substrate.sandbox import environment, private_files
 
@@ -28,6 +29,7 @@ _LONGEST_PAUSE_S = 300.0
 _STEADY_S = 600.0
 _NO_START = 127
 _DEATH_S = 2.0
+_FIRST_FD = 3
 
 
 class State(NamedTuple):
@@ -115,6 +117,10 @@ class Keeper:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._open_files, most))
         argv, env = list(wanted.argv), environment(dict(wanted.env))
+        if name in DAEMONS:
+            os.closerange(_FIRST_FD, most)  # as executing a program would
+            os.environ.update(env)
+            DAEMONS[name](argv[1:])
         try:
             if ours is None:
                 os.execvpe(name, argv, env)

@@ -1,0 +1,210 @@
+"""Between GoBGP and the kernel: announces a prefix, and writes what was learnt into the main table.
+
+gobgpd, as it is packaged, does neither. What kube-router does around its embedded GoBGP is done
+here by means of ``gobgp``, gobgpd's own client:
+
+- the prefix is announced with the node's address as next hop, anew whenever gobgpd has started;
+- best paths are followed as they change. A path of a neighbour whose next hop lies in the node's
+  own subnet becomes a route of protocol 17; any other next hop is left to the fabric. A withdrawn
+  path takes every route of that protocol to its prefix with it;
+- all routes are written again in every period, for whoever may have removed one.
+
+When gobgpd ends, nobody withdraws anything: routes stay as they are. Once it is back, those that
+it does not tell of again are removed, whoever wrote them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import select
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from ipaddress import IPv4Address, IPv4Network
+from typing import IO, Any, NamedTuple, NoReturn
+
+from emulator.plan.resources import Route
+from emulator.substrate import decode, encode, rtnl
+from emulator.substrate.netlink import Message, Netlink
+
+PROTOCOL = "17"
+"""kube-router's, named after Zebra, whose number is 11."""
+
+_API = ("127.0.0.1", 50051)
+_LOOK_S = 0.1
+_UNHEARD_S = 15.0
+"""GoBGP calls its neighbours 5 to 9 s after it has started, and a second time is quick."""
+_NEXT_HOP = 3
+"""The number of that attribute of a path."""
+
+
+class Settings(NamedTuple):
+    """``announce`` is a prefix, ``address`` the node's own, ``subnet`` where it lies and ``dev``
+    the interface that leads there; ``period_s`` seconds between two writings of all routes."""
+
+    announce: str
+    address: str
+    subnet: str
+    dev: str
+    period_s: float
+
+
+class Best(NamedTuple):
+    """A change of the best path to a prefix; ``neighbor`` is empty for one of our own."""
+
+    prefix: str
+    next_hop: str
+    neighbor: str
+    withdrawn: bool
+
+
+def bests(line: str) -> Iterator[Best]:
+    """The changes that a line of ``gobgp monitor global rib -j`` tells of.
+
+    Its last words, where it ends because gobgpd has ended, tell of none.
+    """
+    told = json.loads(line)
+    for path in told if isinstance(told, list) else ():
+        yield Best(
+            path["nlri"]["prefix"],
+            next((a["nexthop"] for a in path["attrs"] if a["type"] == _NEXT_HOP), ""),
+            path.get("neighbor-ip", ""),
+            path.get("withdrawal", False),
+        )
+
+
+def on_segment(best: Best, subnet: str) -> bool:
+    """Whether its next hop is reached without a router."""
+    return bool(best.next_hop) and IPv4Address(best.next_hop) in IPv4Network(subnet)
+
+
+class Table:
+    """Our part of the kernel's main table."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._subnet, self._dev = settings.subnet, settings.dev
+        self._netlink = Netlink()
+        self._routes: dict[str, Route] = {}
+        self._unheard: set[str] = set()
+
+    def begin(self) -> None:
+        """gobgpd has started: it must tell anew of all that is there."""
+        body = bytes([socket.AF_INET]) + bytes(11)
+        dump = self._netlink.dump(rtnl.RTM_GETROUTE, body)
+        there = [r for r in decode.routes("", dump, {}) if isinstance(r, Route)]
+        self._unheard = {r.dst for r in there if r.proto == PROTOCOL} | self._routes.keys()
+
+    def forget(self) -> None:
+        """Remove what it has not told of since."""
+        for prefix in self._unheard:
+            self._routes.pop(prefix, None)
+            self._remove(prefix)
+        self._unheard.clear()
+
+    def follow(self, best: Best) -> None:
+        """Write or remove what a change asks for."""
+        if not best.neighbor:
+            return
+        self._unheard.discard(best.prefix)
+        if best.withdrawn or not on_segment(best, self._subnet):
+            self._routes.pop(best.prefix, None)
+            self._remove(best.prefix)
+            return
+        route = Route("", best.prefix, best.next_hop, self._dev, proto=PROTOCOL)
+        self._routes[best.prefix] = route
+        self._write([route])
+
+    def again(self) -> None:
+        """Write everything once more."""
+        self._write(list(self._routes.values()))
+
+    def _write(self, routes: Sequence[Route]) -> None:
+        messages = [encode.route(route, _index, "replace") for route in routes]
+        for number, errno, text in self._netlink.send(messages):
+            route = routes[number]
+            _say(f"{route.dst} via {route.via}: {text or os.strerror(errno)}")
+
+    def _remove(self, prefix: str) -> None:
+        gone: list[Message] = [
+            encode.route(Route("", prefix, "", "", proto=PROTOCOL), _index, "delete")
+        ]
+        while not self._netlink.send(gone):
+            pass
+
+
+def _index(_: str, dev: str) -> int:
+    return socket.if_nametoindex(dev)
+
+
+def run(arguments: Sequence[str]) -> NoReturn:
+    """The daemon. It is ended from outside."""
+    settings = _settings(arguments)
+    table = Table(settings)
+    while True:
+        _announce(settings)
+        table.begin()
+        watching = subprocess.Popen(
+            ["gobgp", "monitor", "global", "rib", "--json", "--current"], stdout=subprocess.PIPE
+        )
+        assert watching.stdout is not None
+        with watching.stdout as lines:
+            _follow(lines, table, settings.period_s)
+        watching.wait()
+        _say("gobgpd has ended; its routes stay")
+
+
+def _announce(settings: Settings) -> None:
+    """Add the prefix, as soon as gobgpd takes it."""
+    words = ["global", "rib", "add", settings.announce, "nexthop", settings.address]
+    pause = select.poll()
+    while not (_listens() and not subprocess.call(["gobgp", *words, "-a", "ipv4"])):
+        pause.poll(_LOOK_S * 1000)
+
+
+def _listens() -> bool:
+    try:
+        with socket.create_connection(_API, timeout=1.0):
+            return True
+    except OSError:
+        return False
+
+
+def _follow(lines: IO[bytes], table: Table, period_s: float) -> None:
+    """Follow until the other end is closed."""
+    ready = select.poll()
+    ready.register(lines, select.POLLIN)
+    rest = b""
+    forget, again = (time.monotonic() + seconds for seconds in (_UNHEARD_S, period_s))
+    while True:
+        if ready.poll(max(0.0, min(forget, again) - time.monotonic()) * 1000):
+            data = os.read(lines.fileno(), 1 << 16)
+            if not data:
+                return
+            *whole, rest = (rest + data).split(b"\n")
+            for line in whole:
+                for best in bests(line.decode()):
+                    table.follow(best)
+        now = time.monotonic()
+        if now >= forget:
+            table.forget()
+            forget = math.inf
+        if now >= again:
+            table.again()
+            again = now + period_s
+
+
+def _settings(arguments: Sequence[str]) -> Settings:
+    words: Any = argparse.ArgumentParser("gobgp-routes")
+    for name in ("announce", "address", "subnet", "dev"):
+        words.add_argument(f"--{name}", required=True)
+    words.add_argument("--period", type=float, required=True)
+    found = words.parse_args(arguments)
+    return Settings(found.announce, found.address, found.subnet, found.dev, found.period)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
