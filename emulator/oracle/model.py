@@ -29,6 +29,13 @@ class Leg(NamedTuple):
     broken: str
     hops: int = 2
     mtu: int = 0
+    node_broken: str | None = None
+    """Why nothing passes between the first node itself and those pods, where that differs."""
+
+    @property
+    def from_node(self) -> str:
+        """Why nothing passes between the first node itself and those pods."""
+        return self.broken if self.node_broken is None else self.node_broken
 
 
 class Model:
@@ -39,6 +46,7 @@ class Model:
     ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
     ``pod_mtu``: of the pods' interfaces, in bytes. ``everywhere_the_same``: each node gives the
     same addresses to its pods. ``unknown``: why nothing is predicted of pods; empty if it is.
+    ``by_routers``: what is for pods of another node goes by the sender's default route.
     """
 
     bridge: str = ""
@@ -50,6 +58,7 @@ class Model:
         self.masquerade_to_nodes = False
         self.everywhere_the_same = False
         self.unknown = ""
+        self.by_routers = False
 
     @classmethod
     def devices(cls, network: Network) -> tuple[str, ...]:
@@ -83,6 +92,18 @@ class Model:
     def leg(self, near: str, far: str) -> Leg:
         """How pods of ``near`` reach pods of ``far``, another node."""
         raise NotImplementedError
+
+    def hides_from_node(self, node: str) -> bool:
+        """Whether another node sees a pod under its node's address."""
+        return self.masquerade_to_nodes
+
+    def hides_from_host(self, host: str) -> bool:
+        """Whether an outside host sees a pod under its node's address."""
+        return self.masquerade
+
+    def back_from_host(self, host: str, near: str, address: str) -> str:
+        """Why an outside host cannot answer a pod of ``near`` whose own ``address`` it sees."""
+        return f"{host} sees {address}, a pod address, and knows no route back to it"
 
     def also_outside(self, near: str) -> str:
         """What is to be added to the words about a node's packets to pods of other nodes."""
