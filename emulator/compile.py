@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from emulator import fabric, underlay
 from emulator.cni.context import Context, Room, context, room
@@ -45,7 +45,7 @@ def faulted(
     if not faults:
         return plan
     result = degraded(plan, faults, cables(spec), link_ends(spec))
-    _learnt(result, context(spec, addressing, faults), faults)
+    _learnt(result, _context(spec, addressing, faults), faults)
     return result
 
 
@@ -53,15 +53,18 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
     plan = Plan()
     plan.add(underlay.switches(spec), "underlay")
     plan.add(underlay.devices(spec), "underlay")
-    routers = {router.name for router in spec.routers}
+    routers = {device.name for device in spec.routers}
     for link in underlay.cables(spec, addressing):
         plan.add(underlay.cable(spec, link, link.device in routers), f"underlay: {link.device}")
     plan.add(underlay.routes(spec, addressing), "underlay: routes")
 
     plugin, label = _plugin(spec)
-    about = context(spec, addressing)
+    about = _context(spec, addressing)
     plan.add(fabric.daemons(spec, addressing, _announcers(about)), "underlay: routing bgp")
     nodes = {node.name: node for node in spec.nodes}
+    if (on_router := getattr(plugin, "router", None)) is not None:
+        for device in spec.routers:
+            plan.add(on_router(about, device), label)
     for node in spec.nodes:
         plan.add(plugin.node(about, node), label)
     for pod in spec.pods:
@@ -71,6 +74,10 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
             plan.add(_containers(pod), f"{pod.place}")
     _learnt(plan, about)
     return plan
+
+
+def _context(spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()) -> Context:
+    return context(spec, addressing, underlay.toward(spec, addressing), faults)
 
 
 def _plugin(spec: ResolvedSpec) -> tuple[Room, str]:

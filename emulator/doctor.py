@@ -61,6 +61,7 @@ _MODULES = {
     "nftables with masquerade": "nft_masq",
     "tbf": "sch_tbf",
     "htb": "sch_htb",
+    "u32 filters": "cls_u32",
 }
 
 
@@ -194,6 +195,8 @@ def _remedy(one: Tried) -> str:
         return "sudo apt-get install nftables"
     if one.feature == "tun" and os.path.exists("/dev/net/tun"):
         return "sudo chmod 0666 /dev/net/tun, which is how distributions have it"
+    if one.feature == "nftables on bridges":
+        return "a kernel with CONFIG_NF_TABLES_BRIDGE, or for kubenet another hairpinMode"
     module = _MODULES.get(one.feature)
     return f"sudo modprobe {module}; or use a kernel that has it" if module else ""
 

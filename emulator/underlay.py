@@ -12,7 +12,7 @@ default route by the first router of their segment.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from emulator.datapath.base import namespace, no_reverse_path_filter
@@ -32,7 +32,7 @@ from emulator.plan.resources import (
     multipath,
     veth,
 )
-from emulator.spec.resolved import UPLINK, Host, Node, Rate, ResolvedSpec
+from emulator.spec.resolved import UPLINK, Host, Node, Rate, ResolvedSpec, Router
 
 SWITCH_BRIDGE = "br0"
 
@@ -164,14 +164,10 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
     """Static routes: every segment from every router, by all shortest paths (unless they find
     out by BGP); a default for nodes and hosts."""
-    paths = Paths(spec.routers)
+    hops_to = toward(spec, addressing)
     for router in spec.routers if spec.routing == "static" else ():
         for segment in spec.segments:
-            hops = [
-                Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")
-                for hop in paths.hops(router, segment.name)
-            ]
-            if hops:
+            if hops := hops_to(router, segment.name):
                 yield multipath(Route(router.name, segment.cidr, "", ""), hops)
     standing = Counter(segment for router in spec.routers for segment in router.segments)
     ends = [(n.name, n.segment, n.interface) for n in spec.nodes]
@@ -189,6 +185,20 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
             hop = _next_hop(spec, (own,), segment.name)
             if hop is not None and hop[0] != first:
                 yield Route(name, segment.cidr, addressing.router[hop], interface)
+
+
+def toward(spec: ResolvedSpec, addressing: Addressing) -> Callable[[Router, str], list[Hop]]:
+    """Of a router and a segment: the next hops on all shortest paths. None for a segment that
+    it stands in, and for one that no path leads to."""
+    paths = Paths(spec.routers)
+
+    def hops(router: Router, segment: str) -> list[Hop]:
+        return [
+            Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")
+            for hop in paths.hops(router, segment)
+        ]
+
+    return hops
 
 
 def _next_hop(spec: ResolvedSpec, start: tuple[str, ...], goal: str) -> tuple[str, str] | None:

@@ -58,12 +58,17 @@ class Wires:
         self.dark = cache(self._dark)
         self._unheard = cache(self._find_unheard)
 
-    def _between(self, near: str, far: str) -> tuple[int, str]:
+    def _between(
+        self, near: str, far: str, there_by_default: bool = False, back_by_default: bool = False
+    ) -> tuple[int, str]:
         """(routers on the way, why nothing passes or empty) between nodes or outside hosts.
 
-        What passes by one way of several and not by another passes: see :meth:`doubt`.
+        What passes by one way of several and not by another passes: see :meth:`doubt`. Packets
+        for an address *behind* one of them, which only routers know, go by the default route of
+        the sender, though both be on one segment: ``there_by_default``, ``back_by_default``.
         """
-        there, back = self._one_way(near, far), self._one_way(far, near)
+        there = self._one_way(near, far, there_by_default)
+        back = self._one_way(far, near, back_by_default)
         broken = self.cut_off(near) or self.cut_off(far)
         for ways in (there, back):
             if all(way.broken for way in ways):
@@ -72,20 +77,25 @@ class Wires:
         routers = next((way.routers for way in there if not way.broken), there[0].routers)
         return routers, broken
 
-    def _doubt(self, near: str, far: str) -> str:
+    def _doubt(
+        self, near: str, far: str, there_by_default: bool = False, back_by_default: bool = False
+    ) -> str:
         """Why it depends on the flow whether anything passes; empty where it does not."""
-        if self.between(near, far)[1]:
+        if self.between(near, far, there_by_default, back_by_default)[1]:
             return ""
-        ways = (*self._one_way(near, far), *self._one_way(far, near))
+        there = self._one_way(near, far, there_by_default)
+        ways = (*there, *self._one_way(far, near, back_by_default))
         broken = next((way.broken for way in ways if way.broken), "")
         return broken and f"the hash of the flow chooses among equal paths, and on one {broken}"
 
-    def _find_one_way(self, near: str, far: str) -> tuple[Way, ...]:
+    def _find_one_way(self, near: str, far: str, by_default: bool) -> tuple[Way, ...]:
         """What can come of packets from one to the other, their own cables excepted."""
         start, goal = self.segment[near], self.segment[far]
-        if start == goal:
+        if by_default and not self._met[start]:
+            return (Way(0, f"no router stands on {start}"),)
+        if start == goal and not by_default:
             return (Way(0, self._across(start, self._switch[near], self._switch[far])),)
-        first = self._first_routers(start).get(goal)
+        first = self._met[start][0] if by_default else self._first_routers(start).get(goal)
         if first is None:
             return (Way(0, f"no router joins {start} and {goal}"),)
         broken = self._across(start, self._switch[near], self._root[start])

@@ -24,6 +24,7 @@ from emulator.plan.resources import (
     Fdb,
     File,
     Foreign,
+    Htb,
     Interface,
     Key,
     Neigh,
@@ -34,6 +35,8 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
@@ -41,6 +44,9 @@ from emulator.plan.resources import (
     veth,
 )
 from emulator.plan.text import line
+
+_SHAPERS = (Qdisc, Htb, TcClass, TcFilter)
+_ROWS = (Addr, Neigh, Fdb, Route, Rule, *_SHAPERS)
 
 BORN = {"accept_ra": "1", "rp_filter": "2", "send_redirects": "1"}
 """Settings of a fresh namespace that are not 0, as on a machine whose distribution is wary."""
@@ -122,7 +128,7 @@ class FakeKernel:
                 known = known._replace(mtu=r.mtu, mac=r.mac)
                 self._interface(r, op.before if type(op.before) is Interface else known)
         for op in ops:
-            if type(op.resource) in (Addr, Neigh, Fdb, Route, Rule, Qdisc):
+            if type(op.resource) in _ROWS:
                 self._row(op)
         for op in ops:
             if type(op.resource) is Sysctl:
@@ -216,6 +222,7 @@ class FakeKernel:
         if want.master and want.hairpin != (known.hairpin and want.master == known.master):
             device.config = device.config._replace(hairpin=want.hairpin)
         offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro, "tx": want.tx}
+        device.config = device.config._replace(promisc=want.promisc)
         device.config = device.config._replace(**offloads)
         if want.up != device.config.up:
             device.config = device.config._replace(up=want.up)
@@ -281,9 +288,14 @@ class FakeKernel:
                 raise _refused(r, errno.EAFNOSUPPORT)
             if type(r) is Addr and family(r.address) is IPV6 and device.config.mtu < LEAST_MTU_B:
                 raise _refused(r, errno.EINVAL)
-        if type(r) in (Addr, Neigh, Fdb, Rule) and r.key in tables:
+        if type(r) in (TcClass, TcFilter) and not self._root(r.ns, r.dev):  # type: ignore[union-attr]
+            raise _refused(r, errno.ENOENT if type(r) is TcClass else errno.EINVAL)
+        if type(r) in (Addr, Neigh, Fdb, Rule, TcFilter) and r.key in tables:
             raise _refused(r, errno.EEXIST)
         tables[r.key] = r
+
+    def _root(self, ns: str, dev: str) -> bool:
+        return type(self.spaces[ns].tables.get((ns, "qdisc", dev))) is Htb
 
     def _route(self, r: Route) -> None:
         for hop in r.hops:
@@ -360,19 +372,27 @@ class FakeKernel:
         elif type(r) is File:
             space.tables.pop(r.key, None)
         elif r.key in space.tables:
+            if type(r) is TcClass and any(
+                (f.dev, f.minor) == (r.dev, r.minor) for f in self._rows(r.ns, TcFilter)
+            ):
+                raise _refused(r, errno.EBUSY)
             del space.tables[r.key]
+            if type(r) is Htb:
+                self._drop(r.ns, lambda o: type(o) in (TcClass, TcFilter) and o.dev == r.dev)
             if type(r) is Addr and family(r.address) is IPV4:
                 left = [a for a in self._rows(r.ns, Addr) if a.dev == r.dev]
                 if not any(family(a.address) is IPV4 for a in left):
                     self._flush(r.ns, r.dev, IPV4)
         else:
-            if type(r) in (Addr, Neigh, Fdb, Qdisc):
+            if type(r) in (Addr, Neigh, Fdb, *_SHAPERS):
                 self._device(r, r.dev)  # type: ignore[union-attr]
             missing = {
                 Addr: errno.EADDRNOTAVAIL,
                 Route: errno.ESRCH,
                 NftTable: errno.EINVAL,
                 Qdisc: errno.EINVAL,
+                Htb: errno.EINVAL,
+                TcFilter: errno.ENOENT if self._root(r.ns, getattr(r, "dev", "")) else errno.EINVAL,
             }
             raise _refused(r, missing.get(type(r), errno.ENOENT))
 

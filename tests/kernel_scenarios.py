@@ -17,6 +17,7 @@ from emulator.plan.resources import (
     Fdb,
     File,
     Hop,
+    Htb,
     Interface,
     Neigh,
     Netns,
@@ -26,6 +27,8 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Vxlan,
     multipath,
@@ -111,6 +114,12 @@ FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
 RULE = Rule("a", 100, "from 10.0.0.0/24", 100)
 TBF = Qdisc("a", "x", "tbf", 100_000_000, 68000, 380500, 0)
 HTB = Qdisc("a", "x", "htb", 100_000_000, 68000, 0, 200)
+ROOT = Htb("a", "x", 0x30)
+SLOW = TcClass("a", "x", 1, 12_345_000, 1600)
+FAST = TcClass("a", "x", 0x10, 40_000_000_000, 1605)
+TO_POD = TcFilter("a", "x", 0x800, "dst", "10.1.2.3/32", 1)
+FROM_POD = TcFilter("a", "x", 0x801, "src", "10.1.2.3/32", 0x10)
+SHAPED = (*WIRED, ROOT, SLOW, FAST, TO_POD, FROM_POD)
 TABLE = NftTable("a", "ip", "t", "table ip t {\n\tchain c {\n\t}\n}\n")
 FILE = File("a", "/run/f", "text\n")
 MASTERLESS = PORT._replace(master="")
@@ -171,6 +180,8 @@ def _scenarios() -> Iterable[Scenario]:
         "a bridge takes the MTU of its ports", BRIDGED, (change(PORT, PORT._replace(mtu=1300)),)
     )
     yield s("a bridge without ports falls back", narrow, remove(CABLE))
+    small = tuple(r._replace(mtu=576) if r in (PORT, up("a", "br")) else r for r in BRIDGED)
+    yield s("interfaces too small for IPv6", (), make(*small))
     yield s("a port is set free", BRIDGED, (change(PORT, MASTERLESS),))
     yield s(
         "a bridge with a MAC address of its own",
@@ -182,6 +193,13 @@ def _scenarios() -> Iterable[Scenario]:
         "hairpin on another bridge",
         (*(hairpin if r == PORT else r for r in BRIDGED), Bridge("a", "bs"), up("a", "bs")),
         (change(hairpin, hairpin._replace(master="bs")),),
+    )
+    yield s("promiscuous", BRIDGED, (change(up("a", "br"), up("a", "br")._replace(promisc=True)),))
+    heard = up("a", "x", mac="02:00:00:00:00:0a")._replace(promisc=True)
+    yield s(
+        "promiscuous and down, then no more",
+        (*(heard if r == WIRED[5] else r for r in WIRED),),
+        (change(heard, heard._replace(promisc=False, up=False)),),
     )
     yield s("hairpin", BRIDGED, (change(PORT, PORT._replace(hairpin=True)),))
 
@@ -315,6 +333,20 @@ def _scenarios() -> Iterable[Scenario]:
     )
     yield s("htb in place of tbf", (*WIRED, TBF), (*remove(TBF), *make(HTB)))
     yield s("no such shaper to remove", WIRED, remove(TBF), "EINVAL")
+
+    yield s("classes and filters", WIRED, make(*SHAPED[len(WIRED) :]))
+    yield s("classes and filters go with their root", SHAPED, remove(ROOT))
+    yield s("a filter and its class go", SHAPED, (*remove(FROM_POD), *remove(FAST)))
+    yield s("a class that a filter names stays", SHAPED, remove(FAST), "EBUSY")
+    slower = SLOW._replace(rate_bit=1_000_000)
+    yield s("a class that a filter names changes its rate", SHAPED, (change(SLOW, slower),))
+    yield s("a filter twice", SHAPED, make(TO_POD), "EEXIST")
+    yield s("a class below no root", WIRED, make(SLOW), "ENOENT")
+    yield s("a filter below no root", WIRED, make(TO_POD), "EINVAL")
+    yield s("no such class to remove", (*WIRED, ROOT), remove(SLOW), "ENOENT")
+    yield s("no such filter to remove", SHAPED, remove(TO_POD._replace(node=0x900)), "ENOENT")
+    yield s("a filter of a root without any", (*WIRED, ROOT), remove(TO_POD), "ENOENT")
+    yield s("tbf in place of classes", SHAPED, (*remove(ROOT), *make(TBF)))
 
     yield s("a table twice", (*A, TABLE), make(TABLE))
     yield s("no such table to remove", A, remove(TABLE), "EINVAL")

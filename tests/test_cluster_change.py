@@ -85,6 +85,7 @@ def every_fault(spec: ResolvedSpec) -> list[Fail]:
         "flannel-udp",
         "two-racks",
         "canal",
+        "kubenet",
     ],
 )
 def test_every_fault_is_as_predicted_and_heals(
@@ -149,6 +150,7 @@ NETWORKS = [
     "flannel-udp",
     "flannel-alloc",
     "canal",
+    "kubenet",
     "none",
     "host",
 ]

@@ -53,6 +53,18 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     ),
     "canal": (CANAL | TWO_RACKS | {"host_pods": ("n2",)}, ()),
     "canal-without-a-router": (CANAL | {"routers": (), "segments": 1, "hosts": ()}, ()),
+    "kubenet": ({"plugin": "kubenet", "host_pods": ("n2",)}, ()),
+    "kubenet-three-racks": (
+        {"plugin": "kubenet", "nodes": ("rack-a", "rack-c"), "pods_per_node": 1, "segments": 3}
+        | {"routers": (("rack-a", "rack-b"), ("rack-b", "rack-c"))},
+        (),
+    ),
+    "kubenet-without-a-router": ({"plugin": "kubenet", "routers": (), "segments": 1}, ()),
+    "kubenet-never-masquerades": (
+        {"plugin": "kubenet", "nonMasqueradeCIDR": "0.0.0.0/0", "hosts": ("rack-b",)},
+        (),
+    ),
+    "kubenet-router-cut": ({"plugin": "kubenet"}, (("link", "core1:eth0"),)),
     "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
     "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
     "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
@@ -94,7 +106,7 @@ def test_golden(name: str) -> None:
 
 @st.composite
 def specs(
-    draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel", "canal")
+    draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet")
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
     plugin = draw(st.sampled_from(plugins))
@@ -103,7 +115,10 @@ def specs(
     backend = draw(st.sampled_from(("vxlan", "host-gw", "udp"))) if flannel else ""
     where = racks[:1] if backend == "host-gw" else racks
     nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
-    options: dict[str, bool] = {}
+    options: dict[str, bool | str] = {}
+    if plugin == "kubenet":
+        ranges = ("0.0.0.0/0", "10.0.0.0/8", "10.244.0.0/16")
+        options = {"nonMasqueradeCIDR": draw(st.sampled_from(ranges))}
     if flannel:
         names = ("ipMasq", "directRouting", "enableNFTables")
         options = {k: draw(st.booleans()) for k in names}

@@ -10,28 +10,35 @@ from typing import NamedTuple, Protocol, cast
 from emulator.datapath.naming import mac
 from emulator.faults import Fault
 from emulator.ipam import Addressing
-from emulator.plan.resources import Resource
-from emulator.spec.resolved import Node, Pod, ResolvedSpec
+from emulator.plan.resources import Hop, Resource
+from emulator.spec.resolved import Node, Pod, ResolvedSpec, Router
 from emulator.wires import Wires
 
 
 class Context(NamedTuple):
     """The cluster as a plugin sees it. ``vtep_mac(node, device)`` is drawn once per node.
 
-    ``wires``: what still carries, for what daemons write (``learnt``); state that we write does
-    not depend on it.
+    ``toward(router, segment)``: the next hops by which a router of the underlay reaches a segment
+    that it does not stand in itself, none where no way leads there. ``wires``: what still
+    carries, for what daemons write (``learnt``); state that we write does not depend on it.
     """
 
     spec: ResolvedSpec
     addressing: Addressing
     vtep_mac: Callable[[str, str], str]
+    toward: Callable[[Router, str], list[Hop]]
     wires: Wires
 
 
-def context(spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()) -> Context:
+def context(
+    spec: ResolvedSpec,
+    addressing: Addressing,
+    toward: Callable[[Router, str], list[Hop]],
+    faults: Iterable[Fault] = (),
+) -> Context:
     """A context whose MAC addresses are computed once and not once per pair of nodes."""
     drawn = cache(lambda node, dev: mac(node, dev))
-    return Context(spec, addressing, drawn, Wires(spec, faults))
+    return Context(spec, addressing, drawn, toward, Wires(spec, faults))
 
 
 Learnt = Iterator[tuple[str, Resource]]
@@ -43,7 +50,8 @@ class Room(Protocol):
 
     A room whose daemons or helpers write state of their own has a third one,
     ``learnt(context, node) -> Learnt``: what the kernel holds of theirs once they have converged
-    on whatever ``context.wires`` still carries.
+    on whatever ``context.wires`` still carries. Where routers of the underlay take part, it has
+    ``router(context, router) -> Iterator[Resource]``: what it adds to each of them.
 
     One whose nodes speak BGP with the routers of an underlay that does so as well
     (``autonomous.rack_routers``) has ``announced(context, node) -> Announced | None``: the

@@ -8,10 +8,21 @@ a model and a row in ``PLUGINS``, and rooms of its name in ``emulator.cni`` and
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Union
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic_core import PydanticCustomError
+
+
+class Contradiction(NamedTuple):
+    """An option that does not go with the rest of the spec."""
+
+    option: str
+    found: str
+    expected: str
+    hint: str
 
 
 class NetworkOptions(BaseModel):
@@ -30,6 +41,10 @@ class NetworkOptions(BaseModel):
     def as_written(cls, values: Iterable[tuple[str, bool | int | str]]) -> dict[str, Any]:
         """Such values as a spec has them."""
         return dict(values)
+
+    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+        """Options that do not go with the range of the pods."""
+        return iter(())
 
 
 class NoneOptions(NetworkOptions):
@@ -162,6 +177,45 @@ class KubeRouterOptions(NetworkOptions):
     )
 
 
+def _any_network(text: str) -> str:
+    try:
+        return str(IPv4Network(text))
+    except ValueError as error:
+        expected = "an IPv4 network such as 10.0.0.0/8, or 0.0.0.0/0"
+        raise PydanticCustomError(
+            "podwire",
+            "expected {expected}",
+            {"expected": expected, "hint": str(error), "found": ""},
+        ) from None
+
+
+class KubenetOptions(NetworkOptions):
+    """kubenet: a bridge on each node, and routes in the fabric between the nodes."""
+
+    plugin: Literal["kubenet"]
+    hairpinMode: Literal["promiscuous-bridge", "hairpin-veth", "none"] = Field(
+        default="promiscuous-bridge",
+        description="how a pod reaches itself by the address of a service",
+    )
+    nonMasqueradeCIDR: Annotated[
+        str, AfterValidator(_any_network), WithJsonSchema({"type": "string"})
+    ] = Field(
+        default="10.0.0.0/8",
+        description="what is sent elsewhere is masqueraded; 0.0.0.0/0: nothing is",
+    )
+
+    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+        """Pods outside of the range would be masqueraded when they talk to each other."""
+        if not IPv4Network(pod_cidr).subnet_of(IPv4Network(self.nonMasqueradeCIDR)):
+            yield Contradiction(
+                "nonMasqueradeCIDR",
+                f"{self.nonMasqueradeCIDR} with the podCIDR {pod_cidr}",
+                "a range that holds podCIDR",
+                "kubenet would masquerade what pods send to each other, and no pod would see "
+                "another one's address",
+            )
+
+
 class Plugin(NamedTuple):
     """A row of the table of plugins.
 
@@ -170,6 +224,8 @@ class Plugin(NamedTuple):
     ``joins_nodes``: False when the plugin needs no path between nodes.
     ``one_segment``: backends that need all nodes on one segment, each with what the real
     plugin does otherwise (of ``near`` and ``far``, two nodes, and ``subnet``, far's pods).
+    ``by_routers``: pods reach those of other nodes by routers of the underlay alone.
+    ``shapes``: pods have the bandwidth that their annotations say.
     """
 
     options: type[NetworkOptions]
@@ -177,6 +233,8 @@ class Plugin(NamedTuple):
     pod_network: bool = True
     joins_nodes: bool = True
     one_segment: Mapping[str, str] = {}
+    by_routers: bool = False
+    shapes: bool = False
 
 
 _FLANNEL_BACKENDS = ("vxlan", "host-gw", "udp", "alloc")
@@ -195,6 +253,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "flannel": Plugin(FlannelOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
     "kube-router": Plugin(KubeRouterOptions),
     "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
+    "kubenet": Plugin(KubenetOptions, by_routers=True, shapes=True),
 }
 """All plugins of this version by name."""
 

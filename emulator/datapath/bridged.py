@@ -36,6 +36,8 @@ class BridgeSettings(NamedTuple):
     hairpin: bool
     cluster_route: str
     """An extra route of each pod through the gateway (flannel: the whole pod CIDR), or empty."""
+    promisc: bool = False
+    """Whether the bridge takes in every frame."""
 
 
 def bridge(s: BridgeSettings) -> Iterator[Resource]:
@@ -50,6 +52,7 @@ def bridge(s: BridgeSettings) -> Iterator[Resource]:
         "",
         False,
         *features(s.offload, "bridge"),
+        promisc=s.promisc,
     )
     yield Addr(s.node, s.bridge, f"{s.gateway}/{s.prefix}")
     yield Sysctl(s.node, f"net/ipv6/conf/{s.bridge}/accept_ra", "0", True)

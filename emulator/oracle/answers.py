@@ -84,7 +84,9 @@ class Oracle:
         near, far = self._home[probe.client], self._home.get(found.by, found.by)
         if found.outcome != "delivered" or near == far:
             return found
-        doubt = self._wires.doubt(near, far)
+        to_pod = self._model.by_routers and probe.server in self._own
+        own = probe.client in self._own and found.source == self._at.pod[probe.client]
+        doubt = self._wires.doubt(near, far, to_pod, self._model.by_routers and own)
         return found._replace(outcome="by-hash", reason=doubt) if doubt else found
 
     def _expect(self, probe: Probe) -> Expectation:
@@ -121,7 +123,7 @@ class Oracle:
                 words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
             leg = self._leg(near, far)
-            broken = broken or (leg.broken if is_pod else leg.broken_there)
+            broken = broken or (leg.broken if is_pod else leg.from_node)
             hops, words, mtu = leg.hops, leg.words, min(leg.mtu or pod_mtu, pod_mtu)
             if not is_pod:
                 hops, source = max(0, hops - 1), leg.source
@@ -151,13 +153,13 @@ class Oracle:
         routers, broken = self._wires.between(near, node)
         if not is_pod:
             return self._underlay(near, node, routers, broken)
-        if self._model.masquerade_to_nodes:
+        if self._model.hides_from_node(node):
             words = f"{node}'s address is no pod's, so {near} masquerades it with its own address"
             return self._from_pod(client, node, self._at.node[near], 1 + routers, broken, words)
         back = self._leg(node, near)
-        if not broken and back.broken_there:
-            broken = f"{node} gets it, but the answer finds no way: {back.broken_there}"
-        words = f"nothing masquerades, and {node} has a route back to the pods of {near}"
+        if not broken and back.from_node:
+            broken = f"{node} gets it, but the answer finds no way: {back.from_node}"
+        words = f"nothing masquerades, and {node} has a way back to the pods of {near}"
         return self._from_pod(client, node, self._at.pod[client], 1 + routers, broken, words)
 
     def _to_outside(self, client: str, host: str) -> Expectation:
@@ -165,9 +167,11 @@ class Oracle:
         routers, broken = self._wires.between(near, host)
         if client not in self._own:
             return self._underlay(near, host, routers, broken)
-        if not self._model.masquerade and not broken:
-            address = self._at.pod[client]
-            broken = f"{host} sees {address}, a pod address, and knows no route back to it"
+        if not self._model.hides_from_host(host):
+            own = self._at.pod[client]
+            broken = broken or self._model.back_from_host(host, near, own)
+            words = f"nothing masquerades, and {host} has a way back to the pods of {near}"
+            return self._from_pod(client, host, own, 1 + routers, broken, words)
         words = f"it leaves the pod network, so {near} masquerades it with its own address"
         return self._from_pod(client, host, self._at.node[near], 1 + routers, broken, words)
 

@@ -42,7 +42,7 @@ class Model(model.Model):
         _, cut = self.wires.between(near, far)
         there, back = self._unknown(near, far), self._unknown(far, near)
         words = f"{far} told {near} by BGP that it is the gateway to its pods: two routed hops"
-        return Leg(self.at.node[near], words, cut or there or back, there=cut or there)
+        return Leg(self.at.node[near], words, cut or there or back, node_broken=cut or there)
 
     def _why_unknown(self, node: str, origin: str) -> str:
         """Why a node has no route to the pods of another one; empty when it has."""

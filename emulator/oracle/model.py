@@ -21,8 +21,7 @@ class Leg(NamedTuple):
     ``source`` is what the first node itself takes as its own address on that way; ``broken``
     says why nothing passes, or is empty. ``hops``: how often a packet from pod to pod is routed
     (its TTL falls by as much); from the node itself it is one less. ``mtu`` in bytes; zero where
-    the way takes whatever the pods can send. ``there`` says why nothing passes from the first node
-    itself to those pods, where their answers take another way than a pod's; None: as ``broken``.
+    the way takes whatever the pods can send.
     """
 
     source: str
@@ -30,12 +29,13 @@ class Leg(NamedTuple):
     broken: str
     hops: int = 2
     mtu: int = 0
-    there: str | None = None
+    node_broken: str | None = None
+    """Why nothing passes between the first node itself and those pods, where that differs."""
 
     @property
-    def broken_there(self) -> str:
-        """Why nothing passes from the first node itself to the pods of the other."""
-        return self.broken if self.there is None else self.there
+    def from_node(self) -> str:
+        """Why nothing passes between the first node itself and those pods."""
+        return self.broken if self.node_broken is None else self.node_broken
 
 
 class Model:
@@ -46,6 +46,7 @@ class Model:
     ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
     ``pod_mtu``: of the pods' interfaces, in bytes. ``everywhere_the_same``: each node gives the
     same addresses to its pods. ``unknown``: why nothing is predicted of pods; empty if it is.
+    ``by_routers``: what is for pods of another node goes by the sender's default route.
     """
 
     bridge: str = ""
@@ -57,6 +58,7 @@ class Model:
         self.masquerade_to_nodes = False
         self.everywhere_the_same = False
         self.unknown = ""
+        self.by_routers = False
 
     @classmethod
     def devices(cls, network: Network) -> tuple[str, ...]:
@@ -90,6 +92,18 @@ class Model:
     def leg(self, near: str, far: str) -> Leg:
         """How pods of ``near`` reach pods of ``far``, another node."""
         raise NotImplementedError
+
+    def hides_from_node(self, node: str) -> bool:
+        """Whether another node sees a pod under its node's address."""
+        return self.masquerade_to_nodes
+
+    def hides_from_host(self, host: str) -> bool:
+        """Whether an outside host sees a pod under its node's address."""
+        return self.masquerade
+
+    def back_from_host(self, host: str, near: str, address: str) -> str:
+        """Why an outside host cannot answer a pod of ``near`` whose own ``address`` it sees."""
+        return f"{host} sees {address}, a pod address, and knows no route back to it"
 
     def also_outside(self, near: str) -> str:
         """What is to be added to the words about a node's packets to pods of other nodes."""

@@ -8,12 +8,15 @@ from typing import NamedTuple
 from emulator.family import IPV4, family
 from emulator.plan.resources import (
     Addr,
+    Htb,
     Interface,
     Key,
     Neigh,
     Resource,
     Route,
     Sysctl,
+    TcClass,
+    TcFilter,
     Veth,
     Vxlan,
 )
@@ -34,7 +37,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
     """The consequences of removing ``doomed``: devices go with their namespace, both ends of
     a pair together, a VXLAN device with its parent, addresses, routes and tables with their
     device, routes and neighbours with the last address of theirs (of IPv4 alone: those of
-    IPv6 outlive it).
+    IPv6 outlive it), classes and filters with their root qdisc.
 
     A pair between a namespace that goes and one that stays is named all the same: the
     kernel takes a namespace apart some time after it was let go, and until then the end
@@ -57,6 +60,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
         if type(r) is Vxlan and (r.ns, r.parent) in devices:
             devices.add((r.ns, r.name))
     bare = _without_address(named, observed)
+    unshaped = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Htb}
     gone: set[Key] = set()
     for key, r in observed.items():
         if key[1] in _BY_NAME or (key[1] == "device" and key in named):
@@ -68,7 +72,11 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
                 gone.add(key)
         else:
             at = (key[0], device_of(r))
-            if at in devices or (at in bare and _needs_address(r)):
+            if (
+                at in devices
+                or (at in bare and _needs_address(r))
+                or (at in unshaped and type(r) in (TcClass, TcFilter))
+            ):
                 gone.add(key)
             elif type(r) is Route and r.hops and (devices or bare):
                 ends = {(r.ns, hop.dev) for hop in r.hops}

@@ -15,7 +15,7 @@ from emulator.errors import Problem
 from emulator.family import LEAST_MTU_B, family
 from emulator.plan.cascade import interface_of
 from emulator.plan.plan import Plan
-from emulator.plan.resources import Fdb, Interface, Resource, Vxlan
+from emulator.plan.resources import Fdb, Htb, Interface, Resource, TcClass, TcFilter, Vxlan
 from emulator.plan.tables import Domains, End, Tables
 from emulator.plan.text import line
 
@@ -47,6 +47,7 @@ def check(plan: Plan) -> list[Problem]:
             _hardware_addresses,
             _pairs,
             _tunnels,
+            _classes,
         )
         for problem in rule(tables)
     ]
@@ -271,3 +272,14 @@ def _tunnels(t: Tables) -> Iterator[Problem]:
                 f"MTU {config.mtu} over {r.parent} with {parent.mtu}",
                 f"at most {parent.mtu - overhead}: VXLAN over {outer} adds {overhead} bytes",
             )
+
+
+def _classes(t: Tables) -> Iterator[Problem]:
+    """A class hangs below a root of its interface, a filter leads to a class."""
+    roots = {(r.ns, r.dev) for r in t.on_device if type(r) is Htb}
+    classes = {(r.ns, r.dev, r.minor) for r in t.on_device if type(r) is TcClass}
+    for r in t.on_device:
+        if (type(r) is TcClass or type(r) is TcFilter) and (r.ns, r.dev) not in roots:
+            yield _problem(t, r, f"no htb with classes on {r.dev}", "one as its root qdisc")
+        elif type(r) is TcFilter and (r.ns, r.dev, r.minor) not in classes:
+            yield _problem(t, r, f"no class 1:{r.minor:x} on {r.dev}", "a class for its packets")

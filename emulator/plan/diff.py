@@ -18,7 +18,7 @@ from emulator.plan.text import line
 State = Mapping[Key, Resource]
 """Observed state by identity."""
 
-_CHANGED_IN_PLACE = frozenset(("interface", "route", "sysctl", "nft", "file"))
+_CHANGED_IN_PLACE = frozenset(("interface", "route", "class", "sysctl", "nft", "file"))
 """All other kinds are removed and made anew, as the kernel wants it."""
 
 _STAYS = frozenset(("interface", "sysctl", "foreign"))

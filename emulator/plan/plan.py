@@ -114,6 +114,8 @@ ORDER = {
             "route",
             "rule",
             "qdisc",
+            "class",
+            "filter",
             "sysctl",
             "nft",
             "file",

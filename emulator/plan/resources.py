@@ -125,7 +125,8 @@ class Interface(NamedTuple):
 
     ``mac`` is empty where the kernel's random one stays. ``master`` is the bridge
     that it is a port of, or empty; ``hairpin`` concerns a port. ``tso``, ``gso``
-    and ``gro`` are the *requested* offloads, ``tx`` that of checksums. The kernel makes no
+    and ``gro`` are the *requested* offloads, ``tx`` that of checksums; ``promisc`` is what
+    ``ip link set promisc`` says, not what a capture asks for meanwhile. The kernel makes no
     IPv6 link-local address by itself: where there is one, it is an :class:`Addr` (see
     docs/datapaths.md).
     """
@@ -141,6 +142,7 @@ class Interface(NamedTuple):
     gso: bool = True
     gro: bool = True
     tx: bool = True
+    promisc: bool = False
 
     @property
     def kind(self) -> str:
@@ -301,6 +303,65 @@ class Qdisc(NamedTuple):
         return (self.ns, "qdisc", self.dev)
 
 
+class Htb(NamedTuple):
+    """A root htb ``1:`` with classes of its own; ``default`` is the minor number of the class
+    that takes what no filter names. Where there is none of that number it passes unshaped."""
+
+    ns: str
+    dev: str
+    default: int
+
+    @property
+    def kind(self) -> str:
+        return "qdisc"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "qdisc", self.dev)
+
+
+class TcClass(NamedTuple):
+    """A class ``1:<minor>`` below an ``Htb``, whose ceiling is its rate.
+
+    ``rate_bit`` in bits per second, a multiple of 8; ``burst_b`` in bytes.
+    """
+
+    ns: str
+    dev: str
+    minor: int
+    rate_bit: int
+    burst_b: int
+
+    @property
+    def kind(self) -> str:
+        return "class"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "class", f"{self.dev} 1:{self.minor:x}")
+
+
+class TcFilter(NamedTuple):
+    """A u32 filter of an ``Htb``, of priority 1: IPv4 packets with that source or destination
+    (``10.244.1.2/32``) go to class ``1:<minor>``. ``node`` is the last part of its handle
+    ``800::<node>``: of two that match, the lower one takes the packet."""
+
+    ns: str
+    dev: str
+    node: int
+    field: Literal["src", "dst"]
+    address: str
+    minor: int
+
+    @property
+    def kind(self) -> str:
+        return "filter"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "filter", f"{self.dev} 800::{self.node:x}")
+
+
 class Sysctl(NamedTuple):
     """A sysctl of the namespace by its slash name without ``/proc/sys/``.
 
@@ -418,7 +479,8 @@ def daemon(
 class Foreign(NamedTuple):
     """Kernel state of a sort that no plan contains: reported by verify, never touched.
 
-    ``what`` is ``device`` or ``qdisc``; ``text`` says what the kernel calls it.
+    ``what`` is ``device``, ``qdisc``, ``class`` or ``filter``; ``text`` says what the kernel
+    calls it.
     """
 
     ns: str
@@ -450,6 +512,9 @@ Resource = (
     | Neigh
     | Fdb
     | Qdisc
+    | Htb
+    | TcClass
+    | TcFilter
     | Sysctl
     | NftTable
     | File

@@ -18,6 +18,7 @@ from emulator.plan.resources import (
     Bridge,
     Fdb,
     File,
+    Htb,
     Interface,
     Neigh,
     Netns,
@@ -28,11 +29,15 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
 )
 from emulator.plan.text import line
+
+_ON_INTERFACE = ("addr", "qdisc", "class", "filter")
 
 _HEAD = """\
 #!/bin/sh
@@ -115,7 +120,7 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
     interfaces.sort(key=lambda r: (r.name in tunnels, r.name not in bridges and r.name != "lo"))
     for r in interfaces:
         made = [_command(tunnels[r.name])] if r.name in tunnels else []
-        on_it = [a for kind in ("addr", "qdisc") for a in of(kind) if _dev(a) == r.name]
+        on_it = [a for kind in _ON_INTERFACE for a in of(kind) if _dev(a) == r.name]
         yield from _part(r.name, [*made, *_interface(r), *map(_command, on_it)])
     yield from _part("permanent neighbours", map(_command, of("neigh")))
     yield from _part("where to send encapsulated frames", map(_command, of("fdb")))
@@ -177,6 +182,8 @@ def _interface(r: Interface) -> Iterator[str]:
         yield f"ip netns exec {r.ns} ethtool -K {r.name} {offloads}\n"
     if r.hairpin:
         yield f"{at} type bridge_slave hairpin on\n"
+    if r.promisc:
+        yield f"{at} promisc on\n"
     if r.up:
         yield f"{at} up\n"
 
@@ -224,6 +231,18 @@ def _qdisc(r: Qdisc) -> str:
         f"{tc} qdisc add dev {r.dev} root handle 1: htb default 1\n"
         f"{tc} class add dev {r.dev} parent 1: classid 1:1 htb {limits}\n"
         f"{tc} qdisc add dev {r.dev} parent 1:1 handle 2: pfifo limit {r.limit_p}\n"
+    )
+
+
+def _class(r: TcClass) -> str:
+    limits = f"rate {r.rate_bit}bit burst {r.burst_b}b cburst {r.burst_b}b"
+    return f"tc -n {r.ns} class add dev {r.dev} parent 1: classid 1:{r.minor:x} htb {limits}\n"
+
+
+def _filter(r: TcFilter) -> str:
+    return (
+        f"tc -n {r.ns} filter add dev {r.dev} protocol ip parent 1: prio 1"
+        f" handle ::{r.node:x} u32 match ip {r.field} {r.address} flowid 1:{r.minor:x}\n"
     )
 
 
@@ -280,6 +299,9 @@ _COMMANDS: dict[type, Callable[..., str]] = {
     NftTable: _nft,
     Process: _process,
     Qdisc: _qdisc,
+    Htb: lambda r: f"tc -n {r.ns} qdisc add dev {r.dev} root handle 1: htb default {r.default:x}\n",
+    TcClass: _class,
+    TcFilter: _filter,
     Route: _route,
     Rule: _rule,
     Sysctl: _sysctl,

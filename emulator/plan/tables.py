@@ -7,12 +7,15 @@ from emulator.plan.resources import (
     Addr,
     Bridge,
     Fdb,
+    Htb,
     Interface,
     Neigh,
     Netns,
     Qdisc,
     Route,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
@@ -20,6 +23,8 @@ from emulator.plan.resources import (
 
 End = tuple[str, str]
 """(namespace, interface)."""
+
+_ON_DEVICE = (Neigh, Fdb, Qdisc, Htb, TcClass, TcFilter)
 
 
 class Tables:
@@ -35,7 +40,7 @@ class Tables:
         self.interfaces: dict[End, Interface] = {}
         self.addrs: list[Addr] = []
         self.routes: list[Route] = []
-        self.on_device: list[Neigh | Fdb | Qdisc] = []
+        self.on_device: list[Neigh | Fdb | Qdisc | Htb | TcClass | TcFilter] = []
         self.sysctls: list[Sysctl] = []
         for entry in plan:
             r = entry.resource
@@ -51,7 +56,7 @@ class Tables:
                 self.veths.append(r)
             elif type(r) is Netns:
                 self.namespaces.add(r.ns)
-            elif type(r) is Neigh or type(r) is Fdb or type(r) is Qdisc:
+            elif isinstance(r, _ON_DEVICE):
                 self.on_device.append(r)
             elif type(r) is Bridge:
                 self.bridges.add((r.ns, r.name))

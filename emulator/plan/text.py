@@ -14,6 +14,7 @@ from emulator.plan.resources import (
     Fdb,
     File,
     Foreign,
+    Htb,
     Interface,
     Neigh,
     Netns,
@@ -24,6 +25,8 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
@@ -44,6 +47,7 @@ def _interface(r: Interface) -> str:
     return (
         f"{text} tso {'on' if r.tso else 'off'} gso {'on' if r.gso else 'off'}"
         f" gro {'on' if r.gro else 'off'}{'' if r.tx else ' tx off'}"
+        f"{' promisc on' if r.promisc else ''}"
     )
 
 
@@ -115,6 +119,14 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     Neigh: lambda r: f"{r.ns} neigh {r.dev} {r.address} lladdr {r.lladdr} permanent",
     Fdb: lambda r: f"{r.ns} fdb {r.dev} {r.lladdr} dst {r.dst} self permanent",
     Qdisc: _qdisc,
+    Htb: lambda r: f"{r.ns} qdisc {r.dev} htb default {r.default:#x}",
+    TcClass: lambda r: (
+        f"{r.ns} class {r.dev} 1:{r.minor:x} htb rate {r.rate_bit}bit burst {r.burst_b}b"
+    ),
+    TcFilter: lambda r: (
+        f"{r.ns} filter {r.dev} 800::{r.node:x} u32 match ip {r.field} {r.address}"
+        f" flowid 1:{r.minor:x}"
+    ),
     Sysctl: lambda r: (
         f"{r.ns} sysctl {r.name} = {r.value}{' (if present)' if r.if_present else ''}"
     ),

@@ -78,6 +78,7 @@ LOOKS: dict[str, Look] = {
     "vxlan+directRouting": Look("VXLAN + directRouting", "#AA3377", "v", "xxx", ":"),
     "udp": Look("flannel udp", "#999933", "<", "oo", ":"),
     "canal": Look("Canal", "#117733", "p", "++"),
+    "kubenet": Look("kubenet", "#DDAA33", "h", "|||"),
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
     "replay": Look("C replay", "#000000", "^", "", ":"),

@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from emulator.cni.options import PLUGINS
-from emulator.spec.pods import shorthand
+from emulator.spec.pods import BANDWIDTH, shorthand
 from emulator.spec.resolved import (
     Container,
     Host,
@@ -20,7 +20,7 @@ from emulator.spec.resolved import (
     Segment,
 )
 from emulator.spec.scalars import plain_scalar
-from emulator.spec.values import rate_text
+from emulator.spec.values import quantity_text, rate_text
 
 
 def dump_documents(spec: ResolvedSpec) -> str:
@@ -123,6 +123,9 @@ def _manifest(pod: Pod) -> dict[str, Any]:
     metadata: dict[str, Any] = {"name": pod.name, "namespace": pod.namespace}
     if pod.labels:
         metadata["labels"] = dict(pod.labels)
+    limits = zip(BANDWIDTH, pod.bandwidth, strict=True)
+    if any(pod.bandwidth):
+        metadata["annotations"] = {name: quantity_text(bits) for name, bits in limits if bits}
     return {
         "apiVersion": "v1",
         "kind": "Pod",

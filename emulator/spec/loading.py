@@ -9,14 +9,15 @@ from typing import NamedTuple
 from emulator.errors import Problem, SpecError
 from emulator.spec import limits
 from emulator.spec.check import STAND_INS, Checked, place_of, validate
-from emulator.spec.findings import Findings, nearest, one_of, show
+from emulator.spec.findings import Findings, nearest, one_of, shortened, show
 from emulator.spec.model import KINDS, ClusterDocument, PodDocument
 from emulator.spec.overrides import overridden
-from emulator.spec.pods import CheckedPod
+from emulator.spec.pods import BANDWIDTH, CheckedPod
 from emulator.spec.reader import Document, Trouble, Unreadable, parse
 from emulator.spec.resolve import resolve
 from emulator.spec.resolved import Place, ResolvedSpec
 from emulator.spec.shorthand import TopoReader, nodes_stood_in, written_out
+from emulator.spec.topology import warn_of_missing_routers
 from emulator.spec.tree import Source, Tree, get
 
 Overrides = Mapping[str, object]
@@ -97,6 +98,7 @@ def load_documents(
     problems = findings.problems
     if spec is None or problems:
         raise SpecError(*problems)
+    warn_of_missing_routers(spec, warnings)
     return Loaded(spec, warnings.problems)
 
 
@@ -160,10 +162,14 @@ def _pod(written: _Written, findings: Findings, warnings: Findings) -> CheckedPo
     if document is None:
         return None
     at = checked.source.place
-    if document.metadata.annotations:
-        warnings.add(
-            at("metadata", "annotations", key=True), "annotations", "none", "they are not used"
-        )
+    for name in document.metadata.annotations:
+        if name not in BANDWIDTH:
+            warnings.add(
+                at("metadata", "annotations", name, key=True),
+                f'the annotation "{shortened(name)}"',
+                "none but those of bandwidth",
+                nearest(name, BANDWIDTH) or "it is not used",
+            )
     for index, container in enumerate(document.spec.containers):
         if container.image is not None:
             warnings.add(

@@ -231,7 +231,7 @@ class PodSpec(Grammar):
 
 
 class PodMetadata(Grammar):
-    """Name and labels of a pod. Annotations are not used."""
+    """Name and labels of a pod. Of annotations those of bandwidth are used."""
 
     name: Name
     namespace: Name = "default"

@@ -6,11 +6,19 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from pydantic_core import PydanticCustomError
+
+from emulator.cni.options import PLUGINS
 from emulator.spec import limits
+from emulator.spec.findings import one_of
 from emulator.spec.model import PodCount, PodDocument, PodEntry
 from emulator.spec.references import References
-from emulator.spec.resolved import Container, Node, Place, Pod
+from emulator.spec.resolved import Bandwidth, Container, Node, Place, Pod
 from emulator.spec.tree import Source
+from emulator.spec.values import bandwidth
+
+BANDWIDTH = ("kubernetes.io/ingress-bandwidth", "kubernetes.io/egress-bandwidth")
+"""Annotations that limit what a pod receives and what it sends."""
 
 
 class CheckedPod(NamedTuple):
@@ -57,7 +65,7 @@ def cluster_pods(
         )
 
 
-def manifest_pod(manifest: CheckedPod, refs: References) -> Pod:
+def manifest_pod(manifest: CheckedPod, plugin: str, refs: References) -> Pod:
     """The pod of a manifest; findings for what contradicts itself in it."""
     document, at = manifest.document, manifest.source.place
     refs.node(document.spec.nodeName, at("spec", "nodeName"))
@@ -97,7 +105,37 @@ def manifest_pod(manifest: CheckedPod, refs: References) -> Pod:
             for container in document.spec.containers
         ),
         place=at("metadata", "name"),
+        bandwidth=Bandwidth(*(_bandwidth(manifest, name, plugin, refs) for name in BANDWIDTH)),
     )
+
+
+def _bandwidth(manifest: CheckedPod, annotation: str, plugin: str, refs: References) -> int:
+    """What an annotation allows; zero where there is none, with a finding for a wrong one."""
+    text = manifest.document.metadata.annotations.get(annotation)
+    if text is None:
+        return 0
+    place = manifest.source.place("metadata", "annotations", annotation)
+    shaping = [name for name, row in PLUGINS.items() if row.shapes]
+    if manifest.document.spec.hostNetwork:
+        refs.findings.add(
+            place,
+            f"{annotation} of a hostNetwork pod",
+            "no such annotation",
+            "nothing shapes what a pod sends and receives in its node's own network",
+        )
+    elif plugin not in shaping:
+        refs.findings.add(
+            place,
+            f"{annotation} with plugin {plugin}",
+            f"plugin {one_of(shaping)} for it",
+            f"in a cluster with {plugin} nothing would happen, without a word",
+        )
+    try:
+        return bandwidth(text)
+    except PydanticCustomError as error:
+        words = error.context or {}
+        refs.findings.add(place, f'"{text}"', words["expected"], words["hint"])
+        return 0
 
 
 def shorthand(

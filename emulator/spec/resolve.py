@@ -72,13 +72,15 @@ def resolve(
     in_host = not PLUGINS[spec.network.plugin].pod_network
     pods = chain(
         cluster_pods(spec.pods, nodes, in_host, refs),
-        (manifest_pod(manifest, refs) for manifest in manifests),
+        (manifest_pod(manifest, spec.network.plugin, refs) for manifest in manifests),
     )
     standing = {node.name for node in nodes}
     resolved = resolved._replace(pods=tuple(pod for pod in pods if pod.node in standing))
     _check_pods(resolved.pods, spec.network.plugin, at("spec", "pods"), findings)
     _check_names(resolved, findings)
     _check_options(resolved.network, checked.source, findings)
+    for option, *words in spec.network.contradictions(spec.podCIDR):
+        findings.add(at("spec", "network", option), *words)
     check_attached(resolved, checked.source, findings)
     check_segments(resolved, at("spec", "podCIDR"), findings)
     addresses = _addresses(resolved, at("spec", "podCIDR"), findings)

@@ -125,6 +125,13 @@ class Container(NamedTuple):
     env: tuple[tuple[str, str], ...]
 
 
+class Bandwidth(NamedTuple):
+    """What a pod may receive and send, in bits per second; zero where there is no limit."""
+
+    ingress: int = 0
+    egress: int = 0
+
+
 class Pod(NamedTuple):
     """A pod bound to a node; ``labels`` are sorted pairs."""
 
@@ -136,6 +143,7 @@ class Pod(NamedTuple):
     restart_policy: Literal["Always", "OnFailure", "Never"]
     containers: tuple[Container, ...]
     place: Place
+    bandwidth: Bandwidth = Bandwidth()
 
     @property
     def id(self) -> str:

@@ -77,6 +77,22 @@ def check_network(
         )
 
 
+def warn_of_missing_routers(spec: ResolvedSpec, warnings: Findings) -> None:
+    """Nodes without a router, where only routers know the way to pods of other nodes."""
+    if not PLUGINS[spec.network.plugin].by_routers or len(spec.nodes) < 2:
+        return
+    with_router = {segment for router in spec.routers for segment in router.segments}
+    for segment in _first_nodes(spec):
+        if segment not in with_router:
+            warnings.add(
+                spec.network.place,
+                f"plugin {spec.network.plugin} with nodes on {segment}, where no router stands",
+                "a router, which alone knows which node has which pods",
+                "pods of different nodes do not reach each other: add a router with segments "
+                f"[{segment}]",
+            )
+
+
 def _first_nodes(spec: ResolvedSpec) -> dict[str, Node]:
     """The first node of each segment that has one."""
     first: dict[str, Node] = {}

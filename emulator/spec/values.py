@@ -7,7 +7,9 @@ Each checker raises PydanticCustomError, whose context holds ``expected`` and ``
 from __future__ import annotations
 
 import re
+from fractions import Fraction
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from math import ceil
 from typing import Annotated, Any, Final
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
@@ -24,6 +26,11 @@ _INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}")
 _CLASS: Final = re.compile(r"[^:\0]+:[A-Za-z_][A-Za-z0-9_]*")
 _CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")
 _RATE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?\s*([A-Za-z/]*)")
+_QUANTITY: Final = re.compile(
+    r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3})|([numkMGTPE]|[KMGTPE]i))?"
+)
+_EXPONENTS: Final = dict(zip(("n", "u", "m", "", *"kMGTPE"), range(-9, 19, 3), strict=True))
+_POWERS: Final = {f"{name}i": 1 << 10 * power for power, name in enumerate("KMGTPE", 1)}
 UNITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _UNUSABLE: Final = {
     IPv4Network("0.0.0.0/8"): "this host",
@@ -114,6 +121,35 @@ def rate_text(bits: int) -> str:
     """The shortest text of a rate: 1,500,000,000 as ``1500mbit``."""
     unit, factor = next((u, f) for u, f in reversed(UNITS.items()) if bits % f == 0)
     return f"{bits // factor}{unit}"
+
+
+def bandwidth(text: str) -> int:
+    """``"10M"``, a quantity of Kubernetes, as 10,000,000 bits per second, rounded up."""
+    match = _QUANTITY.fullmatch(text) if len(text) <= 40 else None
+    if match is None or not (match[2] or match[3]):
+        unit = re.search("(bit|bps|b)(/s)?$", text, re.IGNORECASE)
+        raise _wrong(
+            "a quantity of bits per second, such as 10M or 1.5G",
+            "quantities of Kubernetes have no unit: 10M is ten million" if unit else "",
+        )
+    sign, whole, fraction, exponent, suffix = match[1], match[2], match[3] or "", match[4], match[5]
+    value = Fraction(int(whole + fraction), 10 ** len(fraction))
+    if suffix in _POWERS:
+        value *= _POWERS[suffix]
+    else:
+        value *= Fraction(10) ** int(exponent or _EXPONENTS[suffix or ""])
+    if sign == "-" or not 10**3 <= ceil(value) <= 10**15:
+        milli = "m means a thousandth, M a million" if suffix == "m" else ""
+        raise _wrong("at least 1k and at most 1P, in bits per second", milli)
+    return ceil(value)
+
+
+def quantity_text(value: int) -> str:
+    """The shortest text of a quantity: 1,500,000 as ``1500k``."""
+    suffix, exponent = next(
+        (s, e) for s, e in reversed(_EXPONENTS.items()) if e >= 0 and value % 10**e == 0
+    )
+    return f"{value // 10**exponent}{suffix}"
 
 
 def _label_key(text: str) -> str:

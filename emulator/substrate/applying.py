@@ -14,6 +14,7 @@ from emulator.plan.resources import (
     Bridge,
     Fdb,
     File,
+    Htb,
     Interface,
     Neigh,
     Netns,
@@ -23,11 +24,13 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, ethtool, meanwhile, nft, tun
+from emulator.substrate import encode, ethtool, htb, meanwhile, nft, tun
 from emulator.substrate.ethtool import Offloads
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
@@ -137,6 +140,12 @@ class Applier:
                 batch.append((encode.fdb(r, index, False), r))
             elif type(r) is Qdisc:
                 batch.extend((m, r) for m in encode.qdisc(r, index, False))
+            elif type(r) is Htb:
+                batch.append((htb.root(r, index, False), r))
+            elif type(r) is TcClass:
+                batch.append((htb.class_(r, index, False), r))
+            elif type(r) is TcFilter:
+                batch.append((htb.filter_(r, index, False), r))
             elif type(r) is NftTable:
                 self.spaces.enter(ns)
                 guard(r, lambda r=r: nft.run(f"delete table {r.family} {r.name}"))  # type: ignore[misc]

@@ -24,7 +24,7 @@ from emulator.plan.resources import (
     Rule,
     multipath,
 )
-from emulator.substrate import rtnl
+from emulator.substrate import htb, rtnl
 from emulator.substrate.netlink import attributes
 
 Dump = Iterable[tuple[int, bytes]]
@@ -46,6 +46,7 @@ class Link(NamedTuple):
     peer_ns: int
     data: dict[int, bytes]
     hairpin: bool
+    promisc: bool = False
 
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -92,6 +93,7 @@ def links(dump: Dump) -> Iterator[Link]:
             _s32(found.get(rtnl.IFLA_LINK_NETNSID, b"\xff" * 4)),
             attributes(info.get(rtnl.IFLA_INFO_DATA, b"")),
             slave.get(rtnl.IFLA_BRPORT_MODE, b"\0")[:1] == b"\1",
+            bool(flags & rtnl.IFF_PROMISC),
         )
 
 
@@ -247,7 +249,8 @@ _BORN = {"noqueue", "pfifo_fast", "fq_codel", "fq", "mq"}
 
 
 def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resource]:
-    """Root qdiscs that somebody set; htb with the one class that holds the rate."""
+    """Root qdiscs that somebody set; an htb with the one class that holds the rate, or with
+    classes that stand for themselves."""
     fifo: dict[int, int] = {}
     roots: list[tuple[int, int, str, bytes]] = []
     for _, body in dump:
@@ -260,9 +263,11 @@ def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resourc
         elif kind not in _BORN or handle:
             roots.append((index, parent, kind, options))
     rates: dict[int, dict[int, bytes]] = {}
+    own: dict[int, list[tuple[int, bytes]]] = {}
     if any(kind == "htb" for _, _, kind, _ in roots):
-        for _, body in classes:
+        for number, body in classes:
             _, index, handle, _, _ = _TCMSG.unpack_from(body)
+            own.setdefault(index, []).append((number, body))
             if handle == 0x00010001:
                 rates[index] = attributes(attributes(body, 20).get(rtnl.TCA_OPTIONS, b""))
     for index, parent, kind, options in roots:
@@ -273,6 +278,9 @@ def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resourc
             rate = _rate(parms, found.get(rtnl.TCA_TBF_RATE64))
             limit, buffer = struct.unpack_from("=II", parms, 24)
             yield Qdisc(ns, dev, "tbf", rate * 8, _burst(buffer, rate), limit, 0)
+        elif kind == "htb" and parent == rtnl.TC_H_ROOT and index not in fifo:
+            yield htb.read_root(ns, dev, options)
+            yield from htb.read_classes(ns, dev, own.get(index, ()))
         elif kind == "htb" and parent == rtnl.TC_H_ROOT and index in rates:
             found = rates[index]
             parms = found[rtnl.TCA_HTB_PARMS]

@@ -173,6 +173,9 @@ def configure(
         )
     if want.up != have.up:
         flags, change = int(want.up), rtnl.IFF_UP
+    if want.promisc != have.promisc:
+        flags |= rtnl.IFF_PROMISC * want.promisc
+        change |= rtnl.IFF_PROMISC
     if body or change:
         yield Message(rtnl.RTM_NEWLINK, 0, ifinfo(at, flags, change) + body)
 
@@ -322,7 +325,8 @@ _TICK_NS = 64
 _RATESPEC = struct.Struct("=BBHhHI")
 
 
-def _ratespec(rate_b: int) -> bytes:
+def ratespec(rate_b: int) -> bytes:
+    """A ``struct tc_ratespec`` of bytes per second."""
     # linklayer 1 is Ethernet: the kernel then computes times itself and needs no rate table
     return _RATESPEC.pack(0, 1, 0, 0, 0, min(rate_b, 0xFFFFFFFF))
 
@@ -344,7 +348,7 @@ def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
     buffer = ticks(r.burst_b, rate)
     flags = NLM_F_CREATE | NLM_F_REPLACE
     if r.discipline == "tbf":
-        parms = _ratespec(rate) + _ratespec(0) + struct.pack("=III", r.limit_b, buffer, 0)
+        parms = ratespec(rate) + ratespec(0) + struct.pack("=III", r.limit_b, buffer, 0)
         options = attr(rtnl.TCA_TBF_PARMS, parms) + attr_u32(rtnl.TCA_TBF_BURST, r.burst_b)
         if rate > 0xFFFFFFFF:
             options += attr(rtnl.TCA_TBF_RATE64, struct.pack("=Q", rate))
@@ -353,7 +357,7 @@ def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
     init = struct.pack("=IIIII", 3, 10, 1, 0, 0)
     options = attr(rtnl.TCA_OPTIONS, attr(rtnl.TCA_HTB_INIT, init))
     yield Message(rtnl.RTM_NEWQDISC, flags, head + kind + options)
-    parms = _ratespec(rate) * 2 + struct.pack("=IIIII", buffer, buffer, 60000, 0, 0)
+    parms = ratespec(rate) * 2 + struct.pack("=IIIII", buffer, buffer, 60000, 0, 0)
     options = attr(rtnl.TCA_HTB_PARMS, parms)
     if rate > 0xFFFFFFFF:
         options += attr(rtnl.TCA_HTB_RATE64, struct.pack("=Q", rate))

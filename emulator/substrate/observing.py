@@ -8,6 +8,7 @@ from emulator.plan.resources import (
     Bridge,
     File,
     Foreign,
+    Htb,
     Interface,
     Key,
     Netns,
@@ -17,7 +18,7 @@ from emulator.plan.resources import (
     Tun,
     Vxlan,
 )
-from emulator.substrate import decode, encode, ethtool, nft, rtnl, tun
+from emulator.substrate import decode, encode, ethtool, htb, nft, rtnl, tun
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Netlink, attr_u32
 from emulator.substrate.pairs import pairs
@@ -101,6 +102,7 @@ class Observer:
             names.get(link.master, ""),
             link.hairpin,
             *ethtool.requested(socket.socket, link.name),
+            link.promisc,
         )
 
     @staticmethod
@@ -125,7 +127,12 @@ class Observer:
                 yield from socket.dump(rtnl.RTM_GETTCLASS, head)
 
         roots = list(socket.dump(rtnl.RTM_GETQDISC, bytes(20)))
-        yield from decode.qdiscs(ns, roots, classes(), names)
+        numbers = {link.name: link.number for link in links}
+        for r in decode.qdiscs(ns, roots, classes(), names):
+            yield r
+            if type(r) is Htb:
+                dump = socket.dump(rtnl.RTM_GETTFILTER, htb.filters_of(numbers[r.dev]))
+                yield from htb.read_filters(ns, r.dev, dump)
 
     def _observe_asked(self, r: Resource) -> Resource | None:
         if type(r) is Sysctl:

@@ -16,6 +16,7 @@ from emulator.plan.resources import (
     Bridge,
     Fdb,
     File,
+    Htb,
     Interface,
     Neigh,
     Netns,
@@ -26,11 +27,13 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    TcClass,
+    TcFilter,
     Tun,
     Veth,
     Vxlan,
 )
-from emulator.substrate import encode, rtnl, tun
+from emulator.substrate import encode, htb, rtnl, tun
 from emulator.substrate.netlink import Batch, Message, pack
 from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
@@ -222,9 +225,10 @@ def _have(op: Op, want: Interface, birth: Birth | None) -> Interface:
         return op.before
     if want.name == "lo":
         return want._replace(up=False)
+    born = want._replace(up=False, master="", hairpin=False, promisc=False)
     if birth is None:
-        return want._replace(up=False, master="", hairpin=False)
-    return want._replace(up=False, mtu=birth.mtu or want.mtu, master=birth.master, hairpin=False)
+        return born
+    return born._replace(mtu=birth.mtu or want.mtu, master=birth.master)
 
 
 def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
@@ -239,6 +243,12 @@ def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
         return (encode.addr(r, index, True),)
     if type(r) is Rule:
         return (encode.rule(r, index, True),)
+    if type(r) is Htb:
+        return (htb.root(r, index, True),)
+    if type(r) is TcClass:
+        return (htb.class_(r, index, True),)
+    if type(r) is TcFilter:
+        return (htb.filter_(r, index, True),)
     return encode.qdisc(r, index, True) if type(r) is Qdisc else ()
 
 

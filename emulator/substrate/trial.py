@@ -10,8 +10,8 @@ from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from emulator.errors import PodwireError, Problem, Unsupported
-from emulator.plan.resources import Qdisc
-from emulator.substrate import control, encode, ethtool, libc, nft, privilege, rtnl, tun
+from emulator.plan.resources import Htb, Qdisc, TcClass, TcFilter
+from emulator.substrate import control, encode, ethtool, htb, libc, nft, privilege, rtnl, tun
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -118,6 +118,22 @@ def _try_all() -> list[Tried]:
         send(*encode.qdisc(qdisc, at, True))
         send(*encode.qdisc(qdisc, at, False))
 
+    def classify() -> None:
+        root = Htb("", "t0", 0x30)
+        limit = TcClass("", "t0", 1, 10_000_000, 1600)
+        chosen = TcFilter("", "t0", 0x800, "dst", "192.0.2.1/32", 1)
+        send(htb.root(root, at, True), htb.class_(limit, at, True))
+        try:
+            send(htb.filter_(chosen, at, True))
+        finally:
+            send(htb.root(root, at, False))
+
+    def bridge_filter() -> None:
+        nft.run(
+            "table bridge trial { chain c { type filter hook output priority filter; "
+            "ether saddr 02:00:00:00:00:01 drop; }; }"
+        )
+
     def offloads() -> None:
         bits = ethtool.feature_bits()
         ethtool.change(route.socket, "t0", bits.gro, bits.tso | bits.gso)
@@ -139,6 +155,8 @@ def _try_all() -> list[Tried]:
         ("nftables with masquerade", masquerade),
         ("tbf", lambda: shape("tbf")),
         ("htb", lambda: shape("htb")),
+        ("u32 filters", classify),
+        ("nftables on bridges", bridge_filter),
     ]
     found = []
     for name, attempt in attempts:

@@ -34,6 +34,13 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "flannel-alloc": lambda: plan(backend="alloc"),
     "canal": lambda: plan("canal"),
     "canal-host-gw": lambda: plan("canal", "host-gw"),
+    "kubenet": lambda: plan("kubenet"),
+    "kubenet-two-racks": lambda: plan("kubenet", nodes=("rack-a", "rack-b")),
+    "kubenet-hairpin-veth": lambda: plan("kubenet", hairpinMode="hairpin-veth"),
+    "kubenet-never-masquerades": lambda: plan(
+        "kubenet", hairpinMode="none", nonMasqueradeCIDR="0.0.0.0/0"
+    ),
+    "kubenet-shaped": lambda: compile_spec(load(TOPOLOGIES / "kubenet-shaped.yaml")),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),

@@ -9,13 +9,19 @@ from fake_kernel import FakeKernel
 from kernel_scenarios import (
     ADDR,
     CABLE,
+    FAST,
     FDB,
+    FROM_POD,
     HTB,
     NEIGH,
     ON,
+    ROOT,
     ROUTE,
     RULE,
+    SHAPED,
+    SLOW,
     TBF,
+    TO_POD,
     VX,
     WIRED,
     A,
@@ -97,12 +103,28 @@ def test_what_cannot_be_changed_in_place_is_made_anew() -> None:
     assert step([*WIRED, RULE], [*WIRED, RULE._replace(table=200)])[0][0] == "-"
 
 
+def test_classes_and_filters_go_with_their_root() -> None:
+    assert step(SHAPED, [*WIRED, TBF]) == [
+        "- a qdisc x htb default 0x30",
+        "+ a qdisc x tbf rate 100000000bit burst 68000b limit 380500b",
+    ]
+    assert step(SHAPED, [r._replace(default=1) if r == ROOT else r for r in SHAPED]) == [
+        "- a qdisc x htb default 0x30",
+        "+ a qdisc x htb default 0x1",
+        *(f"+ {line(r)}" for r in (SLOW, FAST, TO_POD, FROM_POD)),
+    ]
+    gone = step(SHAPED, without(SHAPED, FAST, FROM_POD))
+    assert gone == [f"- {line(FROM_POD)}", f"- {line(FAST)}"], "a filter before its class"
+
+
 def test_what_can_be_changed_in_place_is() -> None:
     (op,) = step([*ON, ROUTE], [*ON, ROUTE._replace(via="10.0.0.3")])
     assert op == (
         "~ a route 10.1.0.0/16 via 10.0.0.3 dev x proto boot scope global\n"
         "  was: a route 10.1.0.0/16 via 10.0.0.2 dev x proto boot scope global"
     )
+    (op,) = step(SHAPED, [SLOW._replace(rate_bit=8000) if r == SLOW else r for r in SHAPED])
+    assert op.startswith("~ a class x 1:1 htb rate 8000bit"), "a filter holds it"
     near = WIRED[5]
     assert isinstance(near, Interface)
     (op,) = step(WIRED, [near._replace(mtu=1400) if r == near else r for r in WIRED])

@@ -8,8 +8,9 @@ import pytest
 from fake_kernel import FakeKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_plans import plan
+from small_plans import plan, spec
 
+from emulator.compile import compile_spec
 from emulator.errors import PodwireError
 from emulator.plan import Plan, deviations, diff
 from emulator.plan.converge import converge
@@ -26,7 +27,7 @@ from emulator.plan.resources import (
 )
 from emulator.plan.script import script
 from emulator.plan.text import line
-from emulator.spec.resolved import Rate
+from emulator.spec.resolved import Bandwidth, Rate
 
 
 def _racks(count: int) -> st.SearchStrategy[tuple[str, ...]]:
@@ -41,6 +42,8 @@ def plans(draw: st.DrawFn) -> Plan:
             (
                 {"plugin": "host"},
                 {"plugin": "none"},
+                {"plugin": "kubenet"},
+                {"plugin": "kubenet", "hairpinMode": "hairpin-veth"},
                 {"backend": "host-gw"},
                 {"backend": "vxlan"},
                 {"backend": "udp"},
@@ -55,7 +58,7 @@ def plans(draw: st.DrawFn) -> Plan:
     if network.get("backend") == "host-gw":
         racks = tuple("rack-a" for _ in racks)
     rates = (None, Rate(10**8, "tbf"), Rate(10**9, "tbf"), Rate(10**8, "htb"), Rate(10**9, "htb"))
-    made = plan(
+    cluster = spec(
         **network,
         nodes=racks,
         pods=draw(st.integers(0, 2)),
@@ -63,7 +66,11 @@ def plans(draw: st.DrawFn) -> Plan:
         offload=draw(st.sampled_from(("full", "wire", "off"))),
         rate=draw(st.sampled_from(rates)),
     )
-    return _of_a_kernel(made)
+    if network.get("plugin") == "kubenet":
+        limits = st.builds(Bandwidth, *[st.sampled_from((0, 10**6, 12_345_000))] * 2)
+        pods = tuple(pod._replace(bandwidth=draw(limits)) for pod in cluster.pods)
+        cluster = cluster._replace(pods=pods)
+    return _of_a_kernel(compile_spec(cluster))
 
 
 def _of_a_kernel(made: Plan) -> Plan:

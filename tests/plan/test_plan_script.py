@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kernel_scenarios import FDB, HTB, NEIGH, TBF, WIRED, A, up
+from kernel_scenarios import FDB, HTB, NEIGH, SHAPED, TBF, WIRED, A, up
 from small_plans import plan
 
 from emulator.plan import Plan
@@ -128,6 +128,21 @@ def test_shapers() -> None:
         " burst 68000b cburst 68000b\n"
         f"{tc} qdisc add dev x parent 1:1 handle 2: pfifo limit 200\n"
     ) in script(of(*WIRED, HTB))
+
+
+def test_classes_and_filters() -> None:
+    tc = "tc -n a"
+    assert (
+        f"\n{tc} qdisc add dev x root handle 1: htb default 30\n"
+        f"{tc} class add dev x parent 1: classid 1:1 htb rate 12345000bit burst 1600b"
+        " cburst 1600b\n"
+        f"{tc} class add dev x parent 1: classid 1:10 htb rate 40000000000bit burst 1605b"
+        " cburst 1605b\n"
+        f"{tc} filter add dev x protocol ip parent 1: prio 1 handle ::800 u32"
+        " match ip dst 10.1.2.3/32 flowid 1:1\n"
+        f"{tc} filter add dev x protocol ip parent 1: prio 1 handle ::801 u32"
+        " match ip src 10.1.2.3/32 flowid 1:10\n"
+    ) in script(of(*SHAPED))
 
 
 def test_a_cable_is_made_once_in_the_first_section_that_can() -> None:

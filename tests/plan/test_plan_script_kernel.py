@@ -6,12 +6,13 @@ import os
 import subprocess
 
 import pytest
-from small_plans import plan
+from small_plans import plan, spec
 from world import FILES, NAMES, in_a_world, kernel
 
+from emulator.compile import compile_spec
 from emulator.plan import Plan, deviations
 from emulator.plan.script import script
-from emulator.spec.resolved import Rate
+from emulator.spec.resolved import Bandwidth, Rate
 
 pytestmark = pytest.mark.kernel
 
@@ -22,9 +23,17 @@ PLANS = {
         nodes=("rack-a", "rack-b", "rack-a"), mtu=9000, directRouting=True
     ),
     "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
+    "kubenet, shaped": lambda: kubenet(ingress=12_345_000, egress=10**10),
     "tbf, no offload": lambda: plan(offload="off", rate=Rate(100_000_000, "tbf")),
     "htb, full offload": lambda: plan(offload="full", rate=Rate(1_000_000_000, "htb")),
 }
+
+
+def kubenet(ingress: int, egress: int) -> Plan:
+    """Every pod with these limits, in bits per second."""
+    bare = spec("kubenet", pods=2)
+    limits = Bandwidth(ingress, egress)
+    return compile_spec(bare._replace(pods=tuple(p._replace(bandwidth=limits) for p in bare.pods)))
 
 
 def run(text: str) -> None:

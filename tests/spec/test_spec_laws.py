@@ -46,9 +46,27 @@ def without_places(spec: ResolvedSpec) -> ResolvedSpec:
     )
 
 
+quantities = st.sampled_from(["1k", "1.5M", "2Gi", "1e9", "1P"]) | st.integers(1000, 10**9).map(str)
+annotations = st.fixed_dictionaries(
+    {},
+    optional={
+        "kubernetes.io/ingress-bandwidth": quantities,
+        "kubernetes.io/egress-bandwidth": quantities,
+    },
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> dict[str, Any]:
-    plugin = draw(st.sampled_from(["none", "host", "flannel", "flannel"]))
+    plugin = draw(st.sampled_from(["none", "host", "flannel", "flannel", "kubenet"]))
+    if plugin == "kubenet":
+        modes = st.sampled_from(["promiscuous-bridge", "hairpin-veth", "none"])
+        ranges = st.sampled_from(["0.0.0.0/0", "172.16.0.0/12"])
+        return {
+            "plugin": plugin,
+            "hairpinMode": draw(modes),
+            "nonMasqueradeCIDR": draw(ranges),
+        }
     if plugin != "flannel":
         return {"plugin": plugin}
     options: dict[str, Any] = draw(
@@ -127,15 +145,19 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
         spec["congestionControl"] = draw(st.sampled_from(["reno", "cubic", "bbr"]))
     documents = [cluster(spec)]
     for name in unique[10 : draw(st.integers(10, 12))]:
+        metadata = {"name": name, "labels": draw(st.sampled_from([{}, {"a/b": "1.0", "no": "y"}]))}
+        host_network = draw(in_host)
+        if network["plugin"] == "kubenet" and not host_network:
+            metadata["annotations"] = draw(annotations)
         documents.append(
             pod(
                 {
                     "nodeName": draw(st.sampled_from(nodes)),
-                    "hostNetwork": draw(in_host),
+                    "hostNetwork": host_network,
                     "restartPolicy": draw(st.sampled_from(["Always", "OnFailure", "Never"])),
                     "containers": draw(containers()),
                 },
-                {"name": name, "labels": draw(st.sampled_from([{}, {"a/b": "1.0", "no": "y"}]))},
+                metadata,
             )
         )
     return documents

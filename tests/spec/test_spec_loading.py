@@ -8,8 +8,15 @@ import pytest
 
 from emulator import topo
 from emulator.ipam import allocate
-from emulator.spec import load, load_text, load_text_with_warnings, load_with_warnings, schema
-from emulator.spec.resolved import Container, Links, Place, Rate, Segment
+from emulator.spec import (
+    load,
+    load_text,
+    load_text_with_warnings,
+    load_with_warnings,
+    schema,
+    values,
+)
+from emulator.spec.resolved import Bandwidth, Container, Links, Place, Rate, Segment
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 HEAD = "apiVersion: podwire/v1\nkind: Cluster\nmetadata: {name: x}\nspec:\n"
@@ -121,10 +128,49 @@ def test_what_is_accepted_and_not_used_is_a_warning() -> None:
     spec, warnings = load_text_with_warnings(text, "f.yaml")
     assert [pod.id for pod in spec.pods] == ["web"]
     assert [warning.place for warning in warnings] == [
-        "f.yaml:10:23: Pod/web metadata.annotations",
+        "f.yaml:10:37: Pod/web metadata.annotations.a",
         "f.yaml:11:55: Pod/web spec.containers[0].image",
     ]
     assert warnings[1].hint.startswith("image is not used: a container runs its command")
+
+
+@pytest.mark.parametrize(
+    ("text", "bits"),
+    [
+        ("10M", 10_000_000),
+        ("1.5G", 1_500_000_000),
+        ("1e6", 1_000_000),
+        ("1E3", 1_000),
+        ("2Ki", 2_048),
+        (".5M", 500_000),
+        ("+64k", 64_000),
+        ("1000000500m", 1_000_001),
+        ("1P", 10**15),
+    ],
+)
+def test_a_bandwidth_is_a_quantity_of_kubernetes(text: str, bits: int) -> None:
+    assert values.bandwidth(text) == bits
+    assert values.bandwidth(values.quantity_text(bits)) == bits
+
+
+def test_a_misspelt_annotation_is_a_warning_with_the_nearest() -> None:
+    pod = (
+        "---\napiVersion: v1\nkind: Pod\n"
+        "metadata: {name: web, annotations: {kubernetes.io/ingress-bandwith: 10M}}\n"
+        "spec: {nodeName: n1, containers: [{name: main}]}\n"
+    )
+    spec, (warning,) = load_text_with_warnings(HEAD + FLANNEL + "  nodes: {count: 1}\n" + pod)
+    assert spec.pods[0].bandwidth == Bandwidth(0, 0)
+    assert warning.hint == 'did you mean "kubernetes.io/ingress-bandwidth"?'
+
+
+def test_a_fabric_without_a_router_is_a_warning() -> None:
+    text = HEAD + "  network: {plugin: kubenet}\n  nodes: {count: COUNT}\n"
+    assert load_text_with_warnings(text.replace("COUNT", "1")).warnings == []
+    (warning,) = load_text_with_warnings(text.replace("COUNT", "2"), "f.yaml").warnings
+    assert warning.place == "f.yaml:5:3: spec.network"
+    assert warning.found == "plugin kubenet with nodes on rack, where no router stands"
+    assert "pods of different nodes do not reach each other" in warning.hint
 
 
 NODES_AND_PODS = {
@@ -134,7 +180,11 @@ NODES_AND_PODS = {
     "flannel-alloc": (2, 4),
     "cni-bridge": (2, 4),
     "cni-podman": (2, 4),
+    "kube-router": (3, 6),
+    "kube-router-two-racks": (4, 4),
     "canal": (2, 4),
+    "kubenet": (2, 4),
+    "kubenet-shaped": (2, 4),
     "flannel-direct-routing": (4, 8),
     "tree-topo": (4, 4),
     "two-racks": (4, 8),
@@ -172,7 +222,10 @@ def test_the_routed_topology_differs_from_the_overlay_in_the_backend_only() -> N
     )
     assert overlay.network[:3] == routed.network[:3]
     assert [n[:3] for n in overlay.nodes] == [n[:3] for n in routed.nodes]
-    assert [p[:-1] for p in overlay.pods] == [p[:-1] for p in routed.pods]
+    nowhere = overlay.place
+    assert [p._replace(place=nowhere) for p in overlay.pods] == [
+        p._replace(place=nowhere) for p in routed.pods
+    ]
     assert [h[:3] for h in overlay.hosts] == [h[:3] for h in routed.hosts]
 
 
