@@ -158,6 +158,7 @@ class Supervisor:
             "apply": self.apply,
             "fail": self.fail,
             "heal": self.heal,
+            "cni": self.cni,
         }
         # who does not send, or does not read, must not keep everybody else waiting
         link.settimeout(_CLIENT_S)
@@ -288,6 +289,32 @@ class Supervisor:
             standing = ", ".join(map(str, self.faults)) or "none stands"
             raise SpecError(Problem(f"heal {old}", "no such fault", f"one of: {standing}"))
         return self._set_faults(tuple(f for f in self.faults if f != old))
+
+    def cni(self, verb: str, place: str) -> list[str]:
+        """A verb of CNI for the attachments of a pod, of a node, or all (an empty name).
+
+        What ``add`` and ``del`` change is not in the plan: verify misses what was detached.
+        SpecError where nothing is attached by that name; PodwireError by the binaries.
+        """
+        every = [r for e in self.plan if type(r := e.resource) is Attachment]
+        wanted = [a for a in every if place in ("", a.ns, a.pod)]
+        if not wanted:
+            names = ", ".join(dict.fromkeys(name for a in every for name in (a.ns, a.pod)))
+            expected = f"one of {names}" if every else "a network of plugin cni"
+            raise SpecError(Problem(f"cni {verb}", repr(place), expected))
+        if verb not in ("add", "del"):
+            return self.attachments.ask(verb, wanted)
+        there = self.attachments.observe()
+        wrong = [a for a in wanted if (a.key in there) == (verb == "add")]
+        if wrong and verb == "add":  # a runtime calls ADD once; DEL as often as it likes
+            words = "attached already", "one that is not"
+            raise SpecError(Problem(f"cni add {wrong[0].pod}", *words, f"podwire cni del {place}"))
+        if verb == "add":
+            self.attachments.attach(wanted)
+        else:
+            self.attachments.detach([there.get(a.key, a) for a in wanted])
+        self.addressing = self.attachments.addresses(self.addressing)
+        return [f"{verb.upper()}: {a.pod} {a.interface} on {a.ns}" for a in wanted]
 
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
         before = self._current()
