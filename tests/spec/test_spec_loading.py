@@ -142,6 +142,8 @@ NODES_AND_PODS = {
     "leaf-spine-bgp": (4, 4),
     "none": (2, 4),
     "host": (2, 2),
+    "cni-bridge": (2, 4),
+    "cni-podman": (2, 4),
     "manifests": (2, 3),
     "cluster-10x10": (10, 100),
     "cluster-50x10": (50, 500),
