@@ -346,7 +346,7 @@ class Supervisor:
             return self._converge(desired, before)
         except (PodwireError, OSError) as error:
             try:
-                self._converge(back, desired())
+                self._converge(back, desired(), whatever_fails=True)
             except (PodwireError, OSError) as again:
                 raise PodwireError(
                     *getattr(error, "problems", (str(error),)),
@@ -361,8 +361,14 @@ class Supervisor:
                 *getattr(error, "problems", (str(error),)), "the lab is as it was before"
             ) from error
 
-    def _converge(self, desired: Callable[[], Plan], owned: Plan) -> list[str]:
-        """First DEL, while everything stands that the binaries may want to undo; then the rest."""
+    def _converge(
+        self, desired: Callable[[], Plan], owned: Plan, *, whatever_fails: bool = False
+    ) -> list[str]:
+        """First DEL, while everything stands that the binaries may want to undo; then the rest.
+
+        ``whatever_fails``: a DEL that fails is told in the end and keeps nothing else from being
+        done; but its pod is not attached anew before it has succeeded.
+        """
         plan = desired()
         gone = self.attachments.unwanted(plan)
         trouble: PodwireError | None = None
@@ -371,6 +377,8 @@ class Supervisor:
             try:
                 self.attachments.detach(gone)
             except PodwireError as error:
+                if not whatever_fails:
+                    raise
                 trouble = error
             plan = desired()
         ops = converge(self._machine(plan), plan, owned, processes=True)
@@ -391,7 +399,7 @@ class _Machine:
         self._plan = plan
 
     def observe(self, known: Iterable[Resource]) -> State:
-        """What the kernel holds, attachments as they should be, processes that are kept.
+        """What the kernel holds, attachments that are wanted and begun, processes that are kept.
 
         What binaries have left since the plan was made is not shown: it is not to be changed.
         """
@@ -401,8 +409,8 @@ class _Machine:
             for key, r in self._kernel.observe(known).items()
             if plan.get(key) is not None or not self._attached.has_left(key)
         }
-        theirs = self._attached.observe()
-        found.update({k: a for k, a in theirs.items() if plan.get(k) == a})
+        begun = self._attached.observe()
+        found.update({k: wanted for k in begun if (wanted := plan.get(k)) is not None})
         found.update({wanted.key: wanted for wanted in self._keeper.wanted()})
         return found
 

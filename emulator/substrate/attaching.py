@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -37,6 +38,7 @@ class Attacher:
     def __init__(self, spaces: Namespaces) -> None:
         self._spaces = spaces
         self._binaries = Binaries(spaces.enter)
+        self._sandboxes: Counter[str] = Counter()
 
     # --- what there is --------------------------------------------------------------
 
@@ -65,7 +67,7 @@ class Attacher:
         }
         found = {a: kept.get((a.ns, a.pod, a.interface)) for a in attachments}
         spoken = self._spoken([a for a, record in found.items() if record is None])
-        owed = {a: record or _record(a, spoken[a]) for a, record in found.items()}
+        owed = {a: record or self._record(a, spoken[a]) for a, record in found.items()}
         self._drive(attachments, lambda ns, mine: self._delete_each(ns, [owed[a] for a in mine]))
 
     def attach(self, attachments: Sequence[Attachment]) -> None:
@@ -118,7 +120,8 @@ class Attacher:
 
     def _add(self, a: Attachment, version: str) -> Run[None]:
         conflist = parse(a.conflist, _title(a.network))
-        record = _record(a, version)
+        self._sandboxes[a.pod] += 1
+        record = self._record(a, version)
         self._name(a.ns, a.pod)
         self._write(a.ns, record)
         try:
@@ -212,6 +215,17 @@ class Attacher:
                 if record.added and not record.undoing:
                     yield _attachment(ns, record), record.added
 
+    def _record(self, a: Attachment, version: str) -> Record:
+        """An attachment that is about to begin, or the last one of its pod."""
+        target = Target(
+            container_id(a.pod, self._sandboxes[a.pod]),
+            f"/run/netns/{a.pod}",
+            a.interface,
+            a.args,
+            json.loads(a.capabilities),
+        )
+        return Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
+
     # --- files ----------------------------------------------------------------------
 
     def _file(self, ns: str, record: Record) -> Path:
@@ -244,9 +258,13 @@ class Attacher:
                 libc.make_read_only(str(there))
 
 
-def container_id(pod: str) -> str:
-    """What a runtime would draw at random: 64 hex digits, here always the same for a pod."""
-    return hashlib.sha256(pod.encode()).hexdigest()
+def container_id(pod: str, sandbox: int) -> str:
+    """What a runtime would draw at random: 64 hex digits, other ones for each ``sandbox`` of a pod.
+
+    Binaries name what they make after it, and what one attachment has left over must not meet
+    the next one.
+    """
+    return hashlib.sha256(f"{pod} {sandbox}".encode()).hexdigest()
 
 
 def _check_each(ns: str, mine: Sequence[Record]) -> Run[tuple[int, list[str]]]:
@@ -275,14 +293,6 @@ def _attachment(ns: str, r: Record) -> Attachment:
         int(r.timeout_s),
         r.added is not None and not r.undoing,
     )
-
-
-def _record(a: Attachment, version: str) -> Record:
-    """An attachment that is about to begin."""
-    target = Target(
-        container_id(a.pod), f"/run/netns/{a.pod}", a.interface, a.args, json.loads(a.capabilities)
-    )
-    return Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
 
 
 def _title(network: str) -> str:
