@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from fake_binaries import binary, conflist
+from cni_binaries import RELEASES, binary, conflist
 
 from emulator import Cluster
 from emulator.errors import PodwireError, SpecError, Unsupported
@@ -109,6 +110,24 @@ def test_verbs_say_which_version_is_spoken(c: Cluster) -> None:
     assert lines[0].startswith("n1: bridge supports 0.3.0, ")
     with pytest.raises(SpecError, match="one of n1, n1-p1, n2, n2-p1"):
         c.cni("check", "n3")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_at_hand_speaks_its_newest_version(c: Cluster, release: str) -> None:
+    c.apply(spec(binDir=[RELEASES[release]]))
+    assert c.verify().good
+    (spoken,) = re.findall(r"podnet speaks (\S+)", "\n".join(c.cni("version", "n1")))
+    assert c.cni("check") == ["CHECK: 2 of 2 attachments asked, nothing wrong"]
+    words = {
+        "status": "ready for ADD",
+        "gc": "stale things are gone",
+    }
+    for verb, done in words.items():
+        absent = f"no {verb.upper()} before version 1.1.0, or the conflist forbids it"
+        expected = done if spoken == "1.1.0" else absent
+        assert c.cni(verb, "n1") == [f"n1: network podnet: {expected}"]
+    assert spoken in ("1.0.0", "1.1.0")
+    c.apply(spec())
 
 
 def test_pods_come_and_go_and_faults_hold(c: Cluster) -> None:

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 
 import pytest
+from cni_binaries import RELEASES
 
 from emulator import Cluster
 from emulator.plan.resources import Sysctl
@@ -52,7 +53,8 @@ def pods_state(c: Cluster, settings: list[Sysctl]) -> list[str]:
     return sorted(lines)
 
 
-def test_compiled_pods_and_those_of_the_binaries_are_the_same_object_by_object() -> None:
+@pytest.mark.parametrize("release", RELEASES)
+def test_compiled_and_real_pods_are_the_same_object_by_object(release: str) -> None:
     with Cluster(load(FLANNEL)) as c:
         names = ends(c)
         settings = [
@@ -62,7 +64,8 @@ def test_compiled_pods_and_those_of_the_binaries_are_the_same_object_by_object()
             and (re.match(r"n\d-p\d", r.ns) or "/cni0/" in r.name or "/veth" in r.name)
         ]
         compiled = pods_state(c, settings)
-        c.apply(load(FLANNEL, {"spec.network": {"plugin": "cni", "conflist": CONFLIST}}))
+        real_ones = {"plugin": "cni", "conflist": CONFLIST, "binDir": [RELEASES[release]]}
+        c.apply(load(FLANNEL, {"spec.network": real_ones}))
         assert c.verify(probes=False).good
         real = pods_state(c, settings)
         assert any("arp_notify = 1" in line for line in compiled)

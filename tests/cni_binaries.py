@@ -1,10 +1,18 @@
-"""Binaries of CNI that misbehave, as shell scripts."""
+"""Binaries of CNI: the real ones that this machine has, and shell scripts that misbehave."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
+
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+RELEASES = {
+    path.name: str(path)
+    for path in (Path("/usr/lib/cni"), *sorted(_CACHE.glob("podwire/cni-plugins-*")))
+}
+"""Folders of the reference plugins: the distribution's, and what `make cni-plugins` has built."""
 
 VERSIONS = '{"cniVersion": "1.0.0", "supportedVersions": ["0.4.0", "1.0.0", "1.1.0"]}'
 PASS_ON = """python3 -c 'import json, sys
