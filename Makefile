@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plots lint doctor clean setup packages
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plots lint doctor clean setup packages cni-plugins
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -12,7 +12,15 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 FOR_PYTHON := python3=/usr/bin/python3 python3-venv=/usr/lib/python3*/ensurepip/__init__.py
 FOR_LABS := iproute2=ip nftables=nft ethtool=ethtool procps=sysctl util-linux=setpriv uidmap=newuidmap \
 	iperf3=iperf3 sockperf=sockperf iputils-ping=ping tcpdump=tcpdump \
-	bird2=bird mininet=mnexec net-tools=ifconfig gcc=gcc libc6-dev=/usr/include/stdio.h
+	bird2=bird mininet=mnexec net-tools=ifconfig gcc=gcc libc6-dev=/usr/include/stdio.h \
+	containernetworking-plugins=/usr/lib/cni/bridge iptables=iptables
+
+# CNI's reference plugins with STATUS and GC, and the Go that they ask for
+CNI_PLUGINS := 1.9.1
+CNI_GO := 1.24.13
+CNI_NAMES := main/bridge main/host-device main/ipvlan main/loopback main/macvlan main/ptp main/vlan \
+	ipam/dhcp ipam/host-local ipam/static \
+	meta/bandwidth meta/firewall meta/portmap meta/sbr meta/tuning meta/vrf
 
 # options of an experiment: make fidelity ARGS='--precision 2%'
 ARGS ?=
@@ -67,6 +75,25 @@ lint: .venv/ready ## ruff, mypy --strict and the import contract
 
 doctor: setup ## what this machine can run, with a remedy for what is missing
 	@podwire doctor
+
+cni-plugins: ## build CNI's reference plugins with STATUS and GC into your cache; needs Go
+	@into=$${XDG_CACHE_HOME:-$$HOME/.cache}/podwire/cni-plugins-$(CNI_PLUGINS)
+	go=$$(command -v go) || {
+		echo "podwire: there is no Go; any version from 1.19 on will do: apt-get install golang-go" >&2
+		exit 1
+	}
+	# modules are kept in a folder of their own, so that all of it can be thrown away
+	export GOMODCACHE=$$into/modules GOFLAGS=-modcacherw GOBIN=$$into GOTOOLCHAIN=local CGO_ENABLED=0
+	if ! "$$go" version | awk '{ split(substr($$3, 3), v, "."); exit !(v[1] > 1 || v[2] >= 25) }'; then
+		at=golang.org/toolchain@v0.0.1-go$(CNI_GO).$$("$$go" env GOOS)-$$("$$go" env GOARCH)
+		echo "$$("$$go" version | cut -d' ' -f3) is too old for them: Go $(CNI_GO) comes as a module …"
+		"$$go" mod download "$$at"
+		chmod +x "$$into/modules/$$at"/bin/* "$$into/modules/$$at"/pkg/tool/*/*
+		go=$$into/modules/$$at/bin/go
+	fi
+	"$$go" install $(CNI_NAMES:%=github.com/containernetworking/plugins/plugins/%@v$(CNI_PLUGINS))
+	rm -rf "$$into/modules"
+	echo "built: binDir: [$$into]"
 
 clean: ## remove the virtual environment and caches; results stay
 	@rm -rf .venv build podwire.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -7,10 +7,11 @@ What the result of ADD promises is verified by itself, and CHECK asks the binari
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from ipaddress import ip_interface
 
 from emulator.conflist.results import Result
+from emulator.errors import PodwireError
 from emulator.ipam import Addressing
 from emulator.plan import Plan, State
 from emulator.plan.plan import Entry
@@ -21,6 +22,7 @@ from emulator.plan.resources import (
     Key,
     Resource,
     Route,
+    Veth,
 )
 from emulator.plan.text import line
 from emulator.substrate.attaching import Attacher
@@ -52,7 +54,8 @@ class Attachments:
             try:
                 self.attacher.detach(gone)
             finally:
-                self._left = left(self._left, before, self._look(gone))
+                pods = {a.pod for a in gone}
+                self._left = left(self._left, before, self._look(gone), pods)
 
     def attach(self, new: Sequence[Attachment]) -> None:
         """ADD. PodwireError: what failed ones have left behind is nobody's, and verify says so."""
@@ -93,6 +96,27 @@ class Attachments:
                     found.setdefault(a.pod, address.partition("/")[0])
         return planned._replace(pod={**planned.pod, **found}) if found else planned
 
+    def ask(self, verb: str, of: Sequence[Attachment]) -> list[str]:
+        """CHECK of each, or VERSION, STATUS, GC once for each node. What was answered, in lines.
+        PodwireError with what the binaries complain of."""
+        if verb == "check":
+            asked, said = self.attacher.check({a.pod for a in of})
+            if said:
+                raise PodwireError(*said)
+            return [f"CHECK: {asked} of {len(of)} attachments asked, nothing wrong"]
+        lines: list[str] = []
+        for a in {a.ns: a for a in of}.values():
+            if verb == "version":
+                found, spoken = self.attacher.versions(a)
+                lines += [f"{a.ns}: {name} supports {', '.join(v)}" for name, v in found.items()]
+                lines.append(f"{a.ns}: network {a.network} speaks {spoken}")
+            else:
+                done = self.attacher.status(a) if verb == "status" else self.attacher.collect(a)
+                words = {"status": "ready for ADD", "gc": "stale things are gone"}[verb]
+                absent = f"no {verb.upper()} before version 1.1.0, or the conflist forbids it"
+                lines.append(f"{a.ns}: network {a.network}: {words if done else absent}")
+        return lines
+
     def broken(self, observed: State) -> list[str]:
         """What results promise and the kernel does not hold, and what CHECK complains of."""
         said = [words for a, r in self.attacher.results() for words in broken(a, r, observed)]
@@ -101,16 +125,35 @@ class Attachments:
         return said
 
 
-def left(known: Mapping[Key, Resource], before: State, after: State) -> dict[Key, Resource]:
+def left(
+    known: Mapping[Key, Resource], before: State, after: State, freed: Collection[str] = ()
+) -> dict[Key, Resource]:
     """What binaries have left, once they have turned ``before`` into ``after``.
 
-    What was gone before they ran stays expected: somebody else has removed it.
+    What was gone before they ran stays expected, since somebody else has removed it; but not
+    what belonged to pods that are ``freed`` now.
     """
-    found = {k: r for k, r in known.items() if k in after or k not in before}
+    cables = {
+        end
+        for r in known.values()
+        if type(r) is Veth and (r.ns in freed or r.peer_ns in freed)
+        for end in ((r.ns, r.name), (r.peer_ns, r.peer))
+    }
+    found = {
+        k: r
+        for k, r in known.items()
+        if k in after
+        or (k not in before and r.ns not in freed and (r.ns, _device(r)) not in cables)
+    }
     for key, r in after.items():
         if r.kind not in _NOT_THEIRS and before.get(key) != r:
             found[key] = r
     return found
+
+
+def _device(r: Resource) -> str:
+    """The interface that a resource is or stands on, or empty."""
+    return str(getattr(r, "name" if type(r) in (Interface, Veth) else "dev", ""))
 
 
 def broken(a: Attachment, result: Result, observed: State) -> Iterator[str]:

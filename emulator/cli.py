@@ -182,6 +182,16 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--matrix", action="store_true", help="show the matrix even when all is well")
 
+    p = verb(
+        "cni",
+        "run a verb of CNI with the binaries of the lab's conflist",
+        "podwire cni check n1-p1",
+    )
+    p.add_argument("action", choices=("add", "del", "check", "status", "gc", "version"))
+    p.add_argument("place", nargs="?", default="", help="a pod or a node (default: all)")
+    lab(p)
+    output(p)
+
     p = verb("down", "end a lab; nothing of it remains", "podwire down")
     p.add_argument("name", nargs="?", help="which lab (default: the only one that runs)")
     p.add_argument("--all", action="store_true", help="every lab of this user")

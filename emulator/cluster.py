@@ -384,6 +384,13 @@ class Cluster(Home):
         done: list[str] = control.ask(self.world, "heal", kind, target)
         return done
 
+    def cni(self, verb: str, place: str = "") -> list[str]:
+        """``add``, ``del``, ``check``, ``status``, ``gc`` or ``version`` with the conflist's
+        binaries, for a pod, a node, or all; what was done and answered. PodwireError.
+        """
+        lines: list[str] = control.ask(self.world, "cni", verb, place)
+        return lines
+
     def observed(self) -> str:
         """What the kernel holds, as text in the form of a plan."""
         text: str = control.ask(self.world, "observed")

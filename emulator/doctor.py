@@ -17,6 +17,7 @@ from typing import NamedTuple
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import compiler, nft
+from emulator.substrate.binaries import find
 from emulator.substrate.daemons import DAEMONS
 from emulator.substrate.process import PACKAGES
 from emulator.substrate.trial import Tried, features
@@ -47,6 +48,7 @@ _TOOLS = {
     "ping": "round trips",
     "tcpdump": "podwire capture",
     "bird": "BGP: underlay.routing bgp, and plugins that speak it",
+    "iptables": "plugin cni: masquerading and port mapping by its binaries",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
     "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
@@ -185,9 +187,21 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
                 "" if path else f"sudo apt-get install {package}",
             )
         )
+    out.append(_reference_plugins())
     if spec is not None:
         out += [_neighbour_table(spec), _open_files(spec), _namespace_limit(spec)]
     return out
+
+
+def _reference_plugins() -> Finding:
+    folders = [f for f in ("/usr/lib/cni", "/opt/cni/bin") if find("bridge", [f])]
+    return Finding(
+        "tool: CNI plugins",
+        ", ".join(folders) or "missing (plugin cni)",
+        bool(folders),
+        False,
+        "" if folders else "sudo apt-get install containernetworking-plugins",
+    )
 
 
 def _remedy(one: Tried) -> str:

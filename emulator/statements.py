@@ -66,7 +66,8 @@ def statements(
     own = {p.id for p in spec.pods if not p.host_network}
     node_of = {p.id: p.node for p in spec.pods}
     namespace = {p.id: p.id if p.id in own else p.node for p in spec.pods}
-    tried = {p: s for p, s in matrix.items() if s.outcome != "not-probed"}
+    unknown = ("not-probed", "not-predicted")
+    tried = {p: s for p, s in matrix.items() if s.outcome not in unknown}
 
     def meant(probe: Probe) -> str:
         return namespace.get(probe.server, probe.server)
@@ -129,7 +130,11 @@ def statements(
         _judge(
             "M1",
             "every pod has an address of its own",
-            (f"{a} is held by {', '.join(pods)}" for a, pods in holders.items() if len(pods) > 1),
+            (
+                f"{a} is held by {', '.join(pods)}"
+                for a, pods in holders.items()
+                if a and len(pods) > 1
+            ),
         ),
         _judge("M3", "every pod reaches every pod", reach("pod-pod")),
         _judge("M4", "every node reaches its own pods", reach("node-own-pod")),

@@ -158,6 +158,7 @@ class Supervisor:
             "apply": self.apply,
             "fail": self.fail,
             "heal": self.heal,
+            "cni": self.cni,
         }
         # who does not send, or does not read, must not keep everybody else waiting
         link.settimeout(_CLIENT_S)
@@ -289,6 +290,32 @@ class Supervisor:
             raise SpecError(Problem(f"heal {old}", "no such fault", f"one of: {standing}"))
         return self._set_faults(tuple(f for f in self.faults if f != old))
 
+    def cni(self, verb: str, place: str) -> list[str]:
+        """A verb of CNI for the attachments of a pod, of a node, or all (an empty name).
+
+        What ``add`` and ``del`` change is not in the plan: verify misses what was detached.
+        SpecError where nothing is attached by that name; PodwireError by the binaries.
+        """
+        every = [r for e in self.plan if type(r := e.resource) is Attachment]
+        wanted = [a for a in every if place in ("", a.ns, a.pod)]
+        if not wanted:
+            names = ", ".join(dict.fromkeys(name for a in every for name in (a.ns, a.pod)))
+            expected = f"one of {names}" if every else "a network of plugin cni"
+            raise SpecError(Problem(f"cni {verb}", repr(place), expected))
+        if verb not in ("add", "del"):
+            return self.attachments.ask(verb, wanted)
+        there = self.attachments.observe()
+        wrong = [a for a in wanted if (a.key in there) == (verb == "add")]
+        if wrong and verb == "add":  # a runtime calls ADD once; DEL as often as it likes
+            words = "attached already", "one that is not"
+            raise SpecError(Problem(f"cni add {wrong[0].pod}", *words, f"podwire cni del {place}"))
+        if verb == "add":
+            self.attachments.attach(wanted)
+        else:
+            self.attachments.detach([there.get(a.key, a) for a in wanted])
+        self.addressing = self.attachments.addresses(self.addressing)
+        return [f"{verb.upper()}: {a.pod} {a.interface} on {a.ns}" for a in wanted]
+
     def _set_faults(self, faults: tuple[Fault, ...]) -> list[str]:
         before = self._current()
         desired = faulted(self._whole(self.plan), self.spec, self.addressing, faults)
@@ -319,7 +346,7 @@ class Supervisor:
             return self._converge(desired, before)
         except (PodwireError, OSError) as error:
             try:
-                self._converge(back, desired())
+                self._converge(back, desired(), whatever_fails=True)
             except (PodwireError, OSError) as again:
                 raise PodwireError(
                     *getattr(error, "problems", (str(error),)),
@@ -334,8 +361,14 @@ class Supervisor:
                 *getattr(error, "problems", (str(error),)), "the lab is as it was before"
             ) from error
 
-    def _converge(self, desired: Callable[[], Plan], owned: Plan) -> list[str]:
-        """First DEL, while everything stands that the binaries may want to undo; then the rest."""
+    def _converge(
+        self, desired: Callable[[], Plan], owned: Plan, *, whatever_fails: bool = False
+    ) -> list[str]:
+        """First DEL, while everything stands that the binaries may want to undo; then the rest.
+
+        ``whatever_fails``: a DEL that fails is told in the end and keeps nothing else from being
+        done; but its pod is not attached anew before it has succeeded.
+        """
         plan = desired()
         gone = self.attachments.unwanted(plan)
         trouble: PodwireError | None = None
@@ -344,6 +377,8 @@ class Supervisor:
             try:
                 self.attachments.detach(gone)
             except PodwireError as error:
+                if not whatever_fails:
+                    raise
                 trouble = error
             plan = desired()
         ops = converge(self._machine(plan), plan, owned, processes=True)
@@ -364,7 +399,7 @@ class _Machine:
         self._plan = plan
 
     def observe(self, known: Iterable[Resource]) -> State:
-        """What the kernel holds, attachments as they should be, processes that are kept.
+        """What the kernel holds, attachments that are wanted and begun, processes that are kept.
 
         What binaries have left since the plan was made is not shown: it is not to be changed.
         """
@@ -374,8 +409,8 @@ class _Machine:
             for key, r in self._kernel.observe(known).items()
             if plan.get(key) is not None or not self._attached.has_left(key)
         }
-        theirs = self._attached.observe()
-        found.update({k: a for k, a in theirs.items() if plan.get(k) == a})
+        begun = self._attached.observe()
+        found.update({k: wanted for k in begun if (wanted := plan.get(k)) is not None})
         found.update({wanted.key: wanted for wanted in self._keeper.wanted()})
         return found
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,15 @@ GOLDEN = Path(__file__).parent / "oracle"
 FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
+
+
+def conflist(name: str, **main: object) -> dict[str, Any]:
+    """Options of plugin cni with a conflist of the topologies, its first plugin changed."""
+    found = json.loads((TOPOLOGIES / f"conflists/{name}.conflist").read_text())
+    found["plugins"][0].update(main)
+    return {"plugin": "cni", "conflist": json.dumps(found)}
+
+
 CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "none": ({"plugin": "none"}, ()),
     "host": ({"plugin": "host", "host_pods": ("n1", "n2"), **TWO_RACKS}, ()),
@@ -80,6 +90,16 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "leaf-spine-bgp-link-cut": ({"topology": "leaf-spine-bgp"}, (("link", "spine1:eth0"),)),
     "leaf-spine-bgp-daemon-dead": ({"topology": "leaf-spine-bgp"}, (("daemon", "leaf1:bird"),)),
     "tree-topo-trunk-cut": ({"topology": "tree-topo"}, (("link", "s2"),)),
+    "cni-bridge": (conflist("bridge") | TWO_RACKS | {"host_pods": ("n2",)}, ()),
+    "cni-bridge-without-masquerade": (conflist("bridge", ipMasq=False) | {"pods_per_node": 1}, ()),
+    "cni-podman": (conflist("podman"), ()),
+    "cni-ptp": (conflist("ptp", mtu=9000), ()),
+    "cni-ptp-cable-cut": (conflist("ptp"), (("link", "n1-p1"),)),
+    "cni-macvlan": (conflist("macvlan") | {"pods_per_node": 1}, ()),
+    "cni-without-addresses": (
+        conflist("macvlan", ipam={"type": "dhcp"}) | {"pods_per_node": 1},
+        (),
+    ),
     "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
 }
 
@@ -106,7 +126,8 @@ def test_golden(name: str) -> None:
 
 @st.composite
 def specs(
-    draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet")
+    draw: st.DrawFn,
+    plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet", "cni"),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
     plugin = draw(st.sampled_from(plugins))
@@ -115,10 +136,13 @@ def specs(
     backend = draw(st.sampled_from(("vxlan", "host-gw", "udp"))) if flannel else ""
     where = racks[:1] if backend == "host-gw" else racks
     nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
-    options: dict[str, bool | str] = {}
+    options: dict[str, Any] = {}
     if plugin == "kubenet":
         ranges = ("0.0.0.0/0", "10.0.0.0/8", "10.244.0.0/16")
         options = {"nonMasqueradeCIDR": draw(st.sampled_from(ranges))}
+    if plugin == "cni":
+        named = draw(st.sampled_from(("bridge", "podman", "crio", "ptp")))
+        options = {"conflist": conflist(named, ipMasq=draw(st.booleans()))["conflist"]}
     if flannel:
         names = ("ipMasq", "directRouting", "enableNFTables")
         options = {k: draw(st.booleans()) for k in names}
@@ -173,7 +197,16 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
             assert expected.by in names
             assert {expected.source, expected.own} <= addresses
             assert 60 - len(spec.routers) <= expected.ttl <= 64
-            assert spec.links.mtu - expected.mtu in (spec.links.mtu - 65_535, 0, 28, 50)
+            own = (
+                1500 if spec.network.plugin == "cni" else spec.links.mtu
+            )  # whatever the links take
+            assert spec.links.mtu - expected.mtu in (
+                spec.links.mtu - 65_535,
+                0,
+                28,
+                50,
+                spec.links.mtu - own,
+            )
         else:
             assert expected[1:6] == ("", "", "", 0, 0)
 

@@ -117,6 +117,10 @@ class Oracle:
                 hops, words = 1, f"{near} routes between its pods: one hop, no rewriting"
             elif is_pod:
                 words = f"both are ports of {bridge} on {near}: bridged, no hop, no rewriting"
+            elif self._model.routed and source != self._at.node[near]:
+                words = (
+                    f"{near} is the gateway of its pods on each of their cables, and speaks as it"
+                )
             elif self._model.routed:
                 words = f"{near} has no address towards its pods and speaks as itself"
             else:

@@ -42,10 +42,12 @@ def _conflist(named: str, beside: Path, source: Source, findings: Findings) -> s
     """The text, or nothing where it cannot be had."""
     place = source.place("spec", "network", "conflist")
     inline = named.lstrip().startswith("{")
-    title = str(place) if inline else str(beside / named)
+    text, wrong = (named, "") if inline else _read(beside / named)
+    if wrong:
+        findings.add(place, f"{beside / named}, {wrong}", "a file that holds a conflist in JSON")
+        return ""
     try:
-        text = named if inline else _read(beside / named)
-        parse(text, title)
+        parse(text, str(place) if inline else str(beside / named))
     except SpecError as error:
         for problem in error.problems:
             if isinstance(problem, Problem):
@@ -54,15 +56,14 @@ def _conflist(named: str, beside: Path, source: Source, findings: Findings) -> s
     return text
 
 
-def _read(path: Path) -> str:
+def _read(path: Path) -> tuple[str, str]:
+    """The text of a file, or what is wrong with it."""
     try:
         with path.open("rb") as file:
-            data = file.read(BYTES + 1)
-        return data.decode("utf-8-sig")
+            return file.read(BYTES + 1).decode("utf-8-sig"), ""
     except FileNotFoundError:
-        found = "no file of that name"
+        return "", "which is not there"
     except UnicodeDecodeError:
-        found = "a file that is no text in UTF-8"
+        return "", "which is no text in UTF-8"
     except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-    raise SpecError(Problem(str(path), found, "a conflist in JSON"))
+        return "", f"which cannot be read: {getattr(error, 'strerror', None) or error}"

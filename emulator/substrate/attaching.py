@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,7 @@ class Attacher:
     def __init__(self, spaces: Namespaces) -> None:
         self._spaces = spaces
         self._binaries = Binaries(spaces.enter)
+        self._sandboxes: Counter[str] = Counter()
 
     # --- what there is --------------------------------------------------------------
 
@@ -55,9 +57,18 @@ class Attacher:
 
     # --- changes --------------------------------------------------------------------
 
-    def detach(self, attachments: Iterable[Attachment]) -> None:
-        """DEL of each, nodes in parallel. PodwireError: what failed is still owed."""
-        self._drive(attachments, self._delete_each)
+    def detach(self, attachments: Sequence[Attachment]) -> None:
+        """DEL of each, also where nothing is attached; nodes in parallel.
+
+        PodwireError: what failed is still owed.
+        """
+        kept = {
+            (ns, r.pod, r.target.interface): r for ns in self._spaces.fds for r in self.records(ns)
+        }
+        found = {a: kept.get((a.ns, a.pod, a.interface)) for a in attachments}
+        spoken = self._spoken([a for a, record in found.items() if record is None])
+        owed = {a: record or self._record(a, spoken[a]) for a, record in found.items()}
+        self._drive(attachments, lambda ns, mine: self._delete_each(ns, [owed[a] for a in mine]))
 
     def attach(self, attachments: Sequence[Attachment]) -> None:
         """ADD of each: nodes in parallel, the pods of one node one after the other.
@@ -65,18 +76,24 @@ class Attacher:
         One that fails is undone by DEL at once. PodwireError, Unsupported for a binary that
         is not there: then nothing was run.
         """
-        if not attachments:
-            return
-        spoken: dict[tuple[str, tuple[str, ...]], str] = {}
-        for a in attachments:
-            if (a.conflist, a.path) not in spoken:
-                spoken[a.conflist, a.path] = self.version(a)
+        spoken = self._spoken(attachments)
 
         def add_each(ns: str, mine: Sequence[Attachment]) -> Run[None]:
             for a in mine:
-                yield from self._add(a, spoken[a.conflist, a.path])
+                yield from self._add(a, spoken[a])
 
         self._drive(attachments, add_each)
+
+    def _spoken(self, attachments: Iterable[Attachment]) -> dict[Attachment, str]:
+        """The version of each; asked once for each conflist. PodwireError."""
+        found: dict[tuple[str, tuple[str, ...]], str] = {}
+        spoken: dict[Attachment, str] = {}
+        for a in attachments:
+            asked = (a.conflist, a.path)
+            if asked not in found:
+                found[asked] = self.version(a)
+            spoken[a] = found[asked]
+        return spoken
 
     def _drive(
         self,
@@ -103,15 +120,12 @@ class Attacher:
 
     def _add(self, a: Attachment, version: str) -> Run[None]:
         conflist = parse(a.conflist, _title(a.network))
-        target = Target(
-            container_id(a.pod), f"/run/netns/{a.pod}", a.interface, a.args,
-            json.loads(a.capabilities),
-        )  # fmt: skip
-        record = Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
+        self._sandboxes[a.pod] += 1
+        record = self._record(a, version)
         self._name(a.ns, a.pod)
         self._write(a.ns, record)
         try:
-            added = yield from chain.add(conflist, version, target, a.path, _where(a))
+            added = yield from chain.add(conflist, version, record.target, a.path, _where(a))
         except chain.PluginFailed as failed:
             try:
                 yield from self._delete(a.ns, record, conflist)
@@ -120,13 +134,9 @@ class Attacher:
             raise
         self._write(a.ns, record._replace(added=added))
 
-    def _delete_each(self, ns: str, mine: Sequence[Attachment]) -> Run[None]:
+    def _delete_each(self, ns: str, owed: Sequence[Record]) -> Run[None]:
         problems: list[Problem | str] = []
-        kept = {(r.pod, r.target.interface): r for r in self.records(ns)}
-        for a in mine:
-            record = kept.get((a.pod, a.interface))
-            if record is None:
-                continue
+        for record in owed:
             try:
                 yield from self._delete(ns, record, parse(record.config, _title(record.network)))
             except chain.PluginFailed as failed:
@@ -147,12 +157,32 @@ class Attacher:
 
     def version(self, a: Attachment) -> str:
         """The version to speak with the binaries of an attachment. PodwireError."""
+        return self.versions(a)[1]
+
+    def versions(self, a: Attachment) -> tuple[dict[str, tuple[str, ...]], str]:
+        """What each binary of an attachment supports, and what is spoken. PodwireError."""
         conflist = parse(a.conflist, _title(a.network))
         _all_there(conflist, a)
-        found = self.one(a, chain.supported(conflist, a.path, a.ns))
-        return chain.choose(conflist, found, _title(a.network))
+        found = self._one(a, chain.supported(conflist, a.path, a.ns))
+        return found, chain.choose(conflist, found, _title(a.network))
 
-    def one(self, a: Attachment, run: Generator[Any, Any, Any]) -> Any:
+    def status(self, a: Attachment) -> bool:
+        """STATUS on the node of an attachment; False where there is none. PodwireError."""
+        conflist = parse(a.conflist, _title(a.network))
+        return bool(self._one(a, chain.status(conflist, self.version(a), a.path, a.ns)))
+
+    def collect(self, a: Attachment) -> bool:
+        """GC on the node of an attachment, with all of the network that is attached there; False
+        where there is none. PodwireError."""
+        conflist = parse(a.conflist, _title(a.network))
+        valid = [
+            (r.target.container, r.target.interface)
+            for r in self.records(a.ns)
+            if r.network == a.network
+        ]
+        return bool(self._one(a, chain.collect(conflist, self.version(a), a.path, a.ns, valid)))
+
+    def _one(self, a: Attachment, run: Generator[Any, Any, Any]) -> Any:
         """Run one chain on the node of an attachment. PodwireError."""
         self._show(a.ns, a.path)
         (ended,) = self._binaries.drive([Job(a.ns, run, a.path, a.timeout_s)])
@@ -160,11 +190,16 @@ class Attacher:
             raise ended
         return ended
 
-    def check(self) -> tuple[int, list[str]]:
-        """CHECK of every attachment that has one: how many were asked, and who complained."""
+    def check(self, pods: Collection[str] | None = None) -> tuple[int, list[str]]:
+        """CHECK of every attachment that has one, or of ``pods``: how many were asked, and who
+        complained."""
         jobs, said, asked = [], list[str](), 0
         for ns in self._spaces.fds:
-            mine = [r for r in self.records(ns) if r.added and not r.undoing]
+            mine = [
+                r
+                for r in self.records(ns)
+                if r.added and not r.undoing and (pods is None or r.pod in pods)
+            ]
             if mine:
                 self._show(ns, {folder for r in mine for folder in r.path})
                 jobs.append(Job(ns, _check_each(ns, mine), mine[0].path, mine[0].timeout_s))
@@ -179,6 +214,17 @@ class Attacher:
             for record in self.records(ns):
                 if record.added and not record.undoing:
                     yield _attachment(ns, record), record.added
+
+    def _record(self, a: Attachment, version: str) -> Record:
+        """An attachment that is about to begin, or the last one of its pod."""
+        target = Target(
+            container_id(a.pod, self._sandboxes[a.pod]),
+            f"/run/netns/{a.pod}",
+            a.interface,
+            a.args,
+            json.loads(a.capabilities),
+        )
+        return Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
 
     # --- files ----------------------------------------------------------------------
 
@@ -212,9 +258,13 @@ class Attacher:
                 libc.make_read_only(str(there))
 
 
-def container_id(pod: str) -> str:
-    """What a runtime would draw at random: 64 hex digits, here always the same for a pod."""
-    return hashlib.sha256(pod.encode()).hexdigest()
+def container_id(pod: str, sandbox: int) -> str:
+    """What a runtime would draw at random: 64 hex digits, other ones for each ``sandbox`` of a pod.
+
+    Binaries name what they make after it, and what one attachment has left over must not meet
+    the next one.
+    """
+    return hashlib.sha256(f"{pod} {sandbox}".encode()).hexdigest()
 
 
 def _check_each(ns: str, mine: Sequence[Record]) -> Run[tuple[int, list[str]]]:

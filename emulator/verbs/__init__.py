@@ -20,6 +20,7 @@ _MODULES = {
     "apply": "labs",
     "fail": "labs",
     "heal": "labs",
+    "cni": "labs",
     "verify": "labs",
     "get": "places",
     "exec": "places",

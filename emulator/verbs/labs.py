@@ -1,4 +1,4 @@
-"""Verbs for the life of a lab: up, ls, apply, fail, heal, verify."""
+"""Verbs for the life of a lab: up, ls, apply, fail, heal, cni, verify."""
 
 from __future__ import annotations
 
@@ -122,6 +122,13 @@ def heal_(arguments: argparse.Namespace) -> int:
     for text in cluster.heal(arguments.kind, arguments.target):
         print(text)
     print("healed")
+    return 0
+
+
+def cni_(arguments: argparse.Namespace) -> int:
+    """Run a verb of CNI by hand."""
+    lines = Cluster.attach(arguments.lab).cni(arguments.action, arguments.place)
+    print(as_json(lines) if arguments.output == "json" else "\n".join(lines))
     return 0
 
 

@@ -32,6 +32,8 @@ def test_a_row_agrees_with_its_model(name: str) -> None:
 
 @pytest.mark.parametrize("name", PLUGINS)
 def test_values_are_all_options_by_name(name: str) -> None:
-    options: NetworkOptions = PLUGINS[name].options(plugin=name)
+    model = PLUGINS[name].options
+    needed = {k: "{}" for k, f in model.model_fields.items() if f.is_required() and k != "plugin"}
+    options: NetworkOptions = model(plugin=name, **needed)
     names = [option for option, _ in options.values()]
     assert names == sorted(set(PLUGINS[name].options.model_fields) - {"plugin", "backend"})

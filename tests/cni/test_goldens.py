@@ -46,6 +46,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),
     "flannel-host-gw-htb": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "htb")),
     "flannel-vxlan-jumbo-off": lambda: plan(mtu=9000, offload="off"),
+    "cni-bridge": lambda: compile_spec(load(TOPOLOGIES / "cni-bridge.yaml")),
     "leaf-spine": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine.yaml")),
     "tree-topo": lambda: compile_spec(load(TOPOLOGIES / "tree-topo.yaml", topo=topo.read)),
     "leaf-spine-bgp": lambda: compile_spec(load(TOPOLOGIES / "leaf-spine-bgp.yaml")),

@@ -1,0 +1,255 @@
+"""Conflists run in a lab with the real binaries, and with some that misbehave."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+from cni_binaries import RELEASES, binary, conflist
+
+from emulator import Cluster
+from emulator.errors import PodwireError, SpecError, Unsupported
+from emulator.spec import load
+from emulator.spec.resolved import ResolvedSpec
+
+pytestmark = pytest.mark.kernel
+
+ROOT = Path(__file__).parents[1]
+BRIDGE = ROOT / "topologies/cni-bridge.yaml"
+
+
+def spec(**network: object) -> ResolvedSpec:
+    """Two nodes with a pod each, and what is said of the network."""
+    changed = {f"spec.network.{key}": value for key, value in network.items()}
+    return load(BRIDGE, {"spec.pods.perNode": 1, **changed})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A runtime directory for the clusters of this module; nothing may be left in it."""
+    path = tmp_path_factory.mktemp("run")
+    before = os.environ.get("PODWIRE_RUN")
+    os.environ["PODWIRE_RUN"] = str(path)
+    yield path
+    if before is None:
+        del os.environ["PODWIRE_RUN"]
+    else:
+        os.environ["PODWIRE_RUN"] = before
+    assert [entry.name for entry in (path / "podwire").iterdir()] == [".lock"]
+
+
+@pytest.fixture(scope="module")
+def c(folder: Path) -> Iterator[Cluster]:
+    """A lab that every test leaves as it found it."""
+    with Cluster(spec()) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def bin_dir(tmp_path: Path) -> Path:
+    """A folder of one's own binaries, where a node has files of its own: below /tmp."""
+    return tmp_path
+
+
+def journal(c: Cluster, node: str) -> list[str]:
+    """The names in a node's journal."""
+    done = c.node(node).run(["ls", "/var/lib/cni/results"])
+    return done.stdout.decode().split()
+
+
+def test_binaries_make_what_verify_then_expects(c: Cluster) -> None:
+    assert c.verify().good
+    # the addresses that were predicted are those that host-local has given
+    assert c.addressing.pod == {"n1-p1": "10.244.1.2", "n2-p1": "10.244.2.2"}
+    (name,) = journal(c, "n1")
+    record = json.loads(c.node("n1").read_file(f"/var/lib/cni/results/{name}"))
+    assert (record["kind"], record["ifName"], record["netns"]) == (
+        "cniCacheV1", "eth0", "/run/netns/n1-p1",
+    )  # fmt: skip
+    assert record["result"]["ips"][0]["address"] == "10.244.1.2/24"
+    # each node has state of its own, and the host none of it
+    assert journal(c, "n2") != journal(c, "n1")
+    named = c.node("n1").run(["ip", "netns"]).stdout.decode()
+    assert named.split()[0] == "n1-p1" and "n2-p1" not in named
+    assert not Path(f"/var/lib/cni/results/{name}").exists()
+
+
+def test_what_is_changed_by_hand_is_missed_and_check_complains(c: Cluster) -> None:
+    c.pod("n1-p1").run(["ip", "addr", "flush", "dev", "eth0"])
+    report = c.verify(probes=False)
+    assert any("missing: n1-p1 addr eth0 10.244.1.2/24" in one for one in report.deviations)
+    with pytest.raises(PodwireError, match=r"n1: pod n1-p1: bridge CHECK .*10\.244\.1\.2/24"):
+        c.cni("check", "n1-p1")
+    assert c.cni("check", "n2") == ["CHECK: 1 of 1 attachments asked, nothing wrong"]
+    c.cni("del", "n1-p1")
+    c.cni("add", "n1-p1")
+    assert c.verify(probes=False).good
+    # host-local goes on behind the last address, and what the lab says follows
+    assert c.facts().pods["n1-p1"] == "10.244.1.3"
+
+
+def test_delete_succeeds_when_all_is_gone_already(c: Cluster) -> None:
+    c.node("n2").run(["ip", "link", "del", "cni0"])
+    c.pod("n2-p1").run(["ip", "link", "del", "eth0"])
+    assert c.cni("del", "n2-p1") == ["DEL: n2-p1 eth0 on n2"]
+    assert c.cni("del", "n2-p1") == ["DEL: n2-p1 eth0 on n2"]
+    assert journal(c, "n2") == []
+    c.cni("add", "n2-p1")
+    with pytest.raises(SpecError, match="attached already"):
+        c.cni("add", "n2-p1")
+    assert journal(c, "n2") and c.verify(probes=False).good
+
+
+def test_verbs_say_which_version_is_spoken(c: Cluster) -> None:
+    lines = c.cni("version", "n1")
+    assert lines[-1].startswith("n1: network podnet speaks 1.")
+    assert lines[0].startswith("n1: bridge supports 0.3.0, ")
+    with pytest.raises(SpecError, match="one of n1, n1-p1, n2, n2-p1"):
+        c.cni("check", "n3")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_every_release_at_hand_speaks_its_newest_version(c: Cluster, release: str) -> None:
+    c.apply(spec(binDir=[RELEASES[release]]))
+    assert c.verify().good
+    (spoken,) = re.findall(r"podnet speaks (\S+)", "\n".join(c.cni("version", "n1")))
+    assert c.cni("check") == ["CHECK: 2 of 2 attachments asked, nothing wrong"]
+    words = {
+        "status": "ready for ADD",
+        "gc": "stale things are gone",
+    }
+    for verb, done in words.items():
+        absent = f"no {verb.upper()} before version 1.1.0, or the conflist forbids it"
+        expected = done if spoken == "1.1.0" else absent
+        assert c.cni(verb, "n1") == [f"n1: network podnet: {expected}"]
+    assert spoken in ("1.0.0", "1.1.0")
+    c.apply(spec())
+
+
+def test_pods_come_and_go_and_faults_hold(c: Cluster) -> None:
+    c.apply(load(BRIDGE, {"spec.pods.perNode": 2}))
+    assert c.verify(probes=False).good
+    c.fail("link", "n1-p2")
+    assert c.verify().good
+    c.heal()
+    assert c.verify(probes=False).good
+    c.apply(spec())
+    assert c.verify(probes=False).good
+    assert len(journal(c, "n1")) == 1
+    reserved = c.node("n1").run(["ls", "/var/lib/cni/networks/podnet"]).stdout.decode().split()
+    assert sum(name.startswith("10.") for name in reserved) == 1
+
+
+def test_a_lab_changes_from_and_to_a_plugin_that_is_compiled(c: Cluster) -> None:
+    c.apply(load(BRIDGE, {"spec.network": {"plugin": "flannel"}, "spec.pods.perNode": 1}))
+    assert c.verify(probes=False).good
+    c.apply(spec())
+    assert c.verify(probes=False).good
+
+
+MISBEHAVE: Mapping[str, tuple[Mapping[str, str], str]] = {
+    "error": (
+        {"ADD": """echo '{"code": 7, "msg": "no", "details": "not so"}'; exit 1"""},
+        "found error 7 (the configuration is wrong): no: not so, expected a result",
+    ),
+    "exit": (
+        {"ADD": "echo why >&2; exit 3"},
+        "found exit code 3 without an error object, expected a result\n    hint: it said: why",
+    ),
+    "hang": ({"ADD": "sleep 100"}, "found still running after 1 s, killed, expected a result"),
+    "garbage": ({"ADD": "echo hello"}, "found output that is no JSON: 'hello', expected"),
+    "silence": ({"ADD": ":"}, "found no output, expected a result as JSON"),
+    "flood": ({"ADD": "yes"}, "found more than 1 MiB of output, killed, expected a result"),
+    "crash": ({"ADD": "kill -SEGV $$"}, "found signal 11 without an error object"),
+    "version": (
+        {"VERSION": """echo '{"supportedVersions": ["0.3.0"]}'"""},
+        "expected a version that all binaries of the list support\n    hint: bad supports 0.3.0",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MISBEHAVE)
+def test_a_binary_that_misbehaves_is_named_and_the_lab_stays(
+    c: Cluster, bin_dir: Path, name: str
+) -> None:
+    commands, words = MISBEHAVE[name]
+    binary(bin_dir, "bad", {**commands, "DEL": 'echo "$CNI_CONTAINERID" >>/tmp/deleted'})
+    changed = spec(conflist=conflist("bad"), binDir=[str(bin_dir)], timeoutSeconds=1)
+    with pytest.raises(PodwireError) as caught:
+        c.apply(changed)
+    assert words in str(caught.value)
+    assert "the lab is as it was before" in str(caught.value)
+    if name != "version":  # then nothing had begun
+        assert "n1: pod n1-p1: bad ADD (conflist net:1: plugins[0])" in str(caught.value)
+        # the specification asks for DEL after an ADD that failed
+        assert len(c.node("n1").run(["cat", "/tmp/deleted"]).stdout.split()) == 1
+        c.node("n1").run(["rm", "/tmp/deleted"])
+    assert c.verify(probes=False).good
+    processes = c.node("n1").run(["ps", "-eo", "args"]).stdout.decode()
+    assert "sleep 100" not in processes and str(bin_dir) not in processes
+
+
+def test_a_binary_that_is_missing_is_named_before_anything_runs(c: Cluster) -> None:
+    with pytest.raises(Unsupported) as caught:
+        Cluster(spec(conflist=conflist("bridgee")), "cni-missing").up()
+    assert str(caught.value) == (
+        "conflist net: found no program bridgee in /usr/lib/cni, /opt/cni/bin, expected the "
+        "binary\n    hint: did you mean bridge? binDir says where else to look; sudo apt-get "
+        "install containernetworking-plugins"
+    )
+    assert caught.value.exit_code == 3
+
+
+def test_what_a_failed_binary_leaves_behind_is_told_and_not_taken_for_granted(
+    c: Cluster, bin_dir: Path
+) -> None:
+    make = "ip link add left0 type bridge && exit 1"
+    binary(bin_dir, "bad", {"ADD": make})
+    with pytest.raises(PodwireError, match="exit code 1 without an error object"):
+        c.apply(spec(conflist=conflist("bad"), binDir=[str(bin_dir)]))
+    left = c.verify(probes=False).deviations
+    assert any("extra: n1 bridge left0" in one for one in left)
+    assert all("left0" in one for one in left)
+    for node in ("n1", "n2"):
+        c.node(node).run(["ip", "link", "del", "left0"])
+    assert c.verify(probes=False).good
+
+
+def test_a_delete_that_fails_is_owed_until_it_succeeds(c: Cluster, bin_dir: Path) -> None:
+    flag = bin_dir / "stuck"
+    stuck = f"test -e {flag} && {{ echo stuck >&2; exit 1; }}; exit 0"
+    binary(bin_dir, "last", {"DEL": stuck})
+    changed = spec(conflist=conflist("last"), binDir=[str(bin_dir)])
+    c.apply(changed)
+    assert c.verify(probes=False).good
+    flag.touch()
+    with pytest.raises(PodwireError) as caught:
+        c.apply(spec())
+    assert "n1: pod n1-p1: last DEL" in str(caught.value)
+    assert "going back to what was" in str(caught.value)
+    (owed,) = [one for one in c.verify(probes=False).deviations if "n1-p1" in one]
+    assert "(begun, not whole)" in owed
+    flag.unlink()
+    c.apply(spec())
+    assert c.verify(probes=False).good
+    assert len(journal(c, "n1")) == 1
+
+
+def test_status_and_gc_of_version_1_1(c: Cluster, bin_dir: Path) -> None:
+    ready = """test -e /tmp/ready || { echo '{"code": 50, "msg": "starting"}'; exit 1; }"""
+    binary(bin_dir, "newer", {"STATUS": ready, "GC": "cat >/tmp/collected"})
+    c.apply(spec(conflist=conflist("newer", version="1.1.0"), binDir=[str(bin_dir)]))
+    with pytest.raises(PodwireError, match=r"n1: newer STATUS .*error 50 \(not available\)"):
+        c.cni("status", "n1")
+    c.node("n1").run(["touch", "/tmp/ready"])
+    assert c.cni("status", "n1") == ["n1: network net: ready for ADD"]
+    assert c.cni("gc", "n1") == ["n1: network net: stale things are gone"]
+    asked = json.loads(c.node("n1").read_file("/tmp/collected"))
+    (valid,) = asked["cni.dev/valid-attachments"]
+    assert valid["ifname"] == "eth0" and valid["containerID"] in journal(c, "n1")[0]
+    c.apply(spec())
+    assert c.verify(probes=False).good
