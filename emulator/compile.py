@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from emulator import fabric, underlay
 from emulator.cni.context import Context, Room, context, room
+from emulator.datapath.paths import Behind
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
 from emulator.faults import Fault, cables, link_ends
@@ -45,7 +46,7 @@ def faulted(
     if not faults:
         return plan
     result = degraded(plan, faults, cables(spec), link_ends(spec))
-    _learnt(result, _context(spec, addressing, faults), faults)
+    _learnt(result, context(spec, addressing, faults), faults)
     return result
 
 
@@ -53,18 +54,18 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
     plan = Plan()
     plan.add(underlay.switches(spec), "underlay")
     plan.add(underlay.devices(spec), "underlay")
-    routers = {device.name for device in spec.routers}
+    routers = {router.name for router in spec.routers}
     for link in underlay.cables(spec, addressing):
         plan.add(underlay.cable(spec, link, link.device in routers), f"underlay: {link.device}")
     plan.add(underlay.routes(spec, addressing), "underlay: routes")
 
     plugin, label = _plugin(spec)
-    about = _context(spec, addressing)
-    plan.add(fabric.daemons(spec, addressing, _announcers(about)), "underlay: routing bgp")
+    about = context(spec, addressing)
+    behind = _behind(about)
+    plan.add(underlay.behind(spec, addressing, behind), f"underlay: routes for {label}")
+    daemons = fabric.daemons(spec, addressing, _announcers(about), behind)
+    plan.add(daemons, "underlay: routing bgp")
     nodes = {node.name: node for node in spec.nodes}
-    if (on_router := getattr(plugin, "router", None)) is not None:
-        for device in spec.routers:
-            plan.add(on_router(about, device), label)
     for node in spec.nodes:
         plan.add(plugin.node(about, node), label)
     for pod in spec.pods:
@@ -74,10 +75,6 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
             plan.add(_containers(pod), f"{pod.place}")
     _learnt(plan, about)
     return plan
-
-
-def _context(spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()) -> Context:
-    return context(spec, addressing, underlay.toward(spec, addressing), faults)
 
 
 def _plugin(spec: ResolvedSpec) -> tuple[Room, str]:
@@ -98,10 +95,16 @@ def _announcers(about: Context) -> fabric.Announcers:
     return {name: one for name, one in said.items() if one is not None}
 
 
+def _behind(about: Context) -> Behind:
+    """What routers lead to nodes, where the plugin leaves that to them."""
+    hook = getattr(_plugin(about.spec)[0], "behind", None)
+    return {} if hook is None else {node.name: hook(about, node) for node in about.spec.nodes}
+
+
 def _learnt(plan: Plan, about: Context, faults: Sequence[Fault] = ()) -> None:
     """Add what daemons write: expected, never written by us."""
     plugin, label = _plugin(about.spec)
-    routes = fabric.learnt(about.spec, about.addressing, _announcers(about), faults)
+    routes = fabric.learnt(about.spec, about.addressing, _announcers(about), _behind(about), faults)
     for router, route in routes:
         source = f"underlay: {fabric.DAEMON} of {router.name}"
         plan.add([route], source, "expected", fabric.DAEMON)

@@ -2,11 +2,11 @@
 
 Each router is an autonomous system (see :mod:`emulator.datapath.autonomous`) and has a session
 with every router that it shares a segment with, by the addresses there. It announces the
-networks of its interfaces, and passes on what it hears. Of paths with equally many systems it
-takes all (``merge paths``), so that a leaf spreads flows over its spines. Faithful to fabrics in
-operation: a cable without carrier ends its session at once (``check link``), timers are short,
-and routes into dead cables are ignored by the kernel. Not modelled: BFD, the same number on all
-spines, aggregation, authentication.
+networks of its interfaces and what it leads to nodes beside it, and passes on what it hears. Of
+paths with equally many systems it takes all (``merge paths``), so that a leaf spreads flows over
+its spines. Faithful to fabrics in operation: a cable without carrier ends its session at once
+(``check link``), timers are short, and routes into dead cables are ignored by the kernel. Not
+modelled: BFD, the same number on all spines, aggregation, authentication.
 
 A router's daemon that is dead is no neighbour to anybody; its kernel keeps what was there when
 it died, by the faults before that one.
@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from emulator.datapath import bird
 from emulator.datapath.autonomous import Announced, as_numbers
-from emulator.datapath.paths import Paths
+from emulator.datapath.paths import Behind, Paths
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.plan.resources import File, Hop, Resource, Route, daemon, multipath
@@ -42,18 +42,23 @@ _LINKS = (
     "error wait time 1, 4",
 )
 _OWN = "where source ~ [RTS_DEVICE, RTS_BGP]"
+_OWN_AND_STATIC = "where source ~ [RTS_DEVICE, RTS_STATIC, RTS_BGP]"
 
 
-def daemons(spec: ResolvedSpec, at: Addressing, announcers: Announcers) -> Iterator[Resource]:
+def daemons(
+    spec: ResolvedSpec, at: Addressing, announcers: Announcers, behind: Behind
+) -> Iterator[Resource]:
     """The daemon of every router, and its configuration."""
     if spec.routing != "bgp":
         return
     for router in spec.routers:
-        yield File(router.name, CONFIG, _config(spec, at, router, announcers))
+        yield File(router.name, CONFIG, _config(spec, at, router, announcers, behind))
         yield daemon(router.name, DAEMON, bird.argv(CONFIG, SOCKET), CONFIG)
 
 
-def _config(spec: ResolvedSpec, at: Addressing, router: Router, announcers: Announcers) -> str:
+def _config(
+    spec: ResolvedSpec, at: Addressing, router: Router, announcers: Announcers, behind: Behind
+) -> str:
     numbers = as_numbers(spec)
     statements: list[bird.Statement] = [
         bird.device(),
@@ -61,6 +66,10 @@ def _config(spec: ResolvedSpec, at: Addressing, router: Router, announcers: Anno
         bird.kernel("where source = RTS_BGP", merge_paths=True),
         bird.template("neighbours", _LINKS),
     ]
+    beside = [node for node in spec.nodes if node.segment in router.segments]
+    led = [f"{prefix} via {at.node[n.name]}" for n in beside for prefix in behind.get(n.name, ())]
+    if led:
+        statements.append(bird.static("pods", led, check_link=True))
 
     def session(name: str, segment: str, address: str, as_number: int) -> None:
         own = bird.Speaker(at.router[router.name, segment], numbers[router.name])
@@ -70,7 +79,7 @@ def _config(spec: ResolvedSpec, at: Addressing, router: Router, announcers: Anno
                 f"{name}-{segment}",
                 own,
                 other,
-                exports=_OWN,
+                exports=_OWN_AND_STATIC if led else _OWN,
                 channel_options=["next hop self"],
                 template="neighbours",
             )
@@ -88,20 +97,24 @@ def _config(spec: ResolvedSpec, at: Addressing, router: Router, announcers: Anno
 
 
 def learnt(
-    spec: ResolvedSpec, at: Addressing, announcers: Announcers, faults: Sequence[Fault] = ()
+    spec: ResolvedSpec,
+    at: Addressing,
+    announcers: Announcers,
+    behind: Behind,
+    faults: Sequence[Fault] = (),
 ) -> Iterator[tuple[Router, Route]]:
     """The routes that the daemons of the routers write, once they have converged."""
     if spec.routing != "bgp":
         return
     wires = Wires(spec, faults)
-    now = _Table(spec, at, announcers, wires)
+    now = _Table(spec, at, announcers, behind, wires)
     for router in spec.routers:
         died = Fault("daemon", f"{router.name}:{DAEMON}")
         if died not in faults:
             yield from ((router, route) for route in now.of(router))
             continue
         before = Wires(spec, faults[: faults.index(died)])
-        for route in _Table(spec, at, announcers, before).of(router):
+        for route in _Table(spec, at, announcers, behind, before).of(router):
             left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
             if left:
                 yield router, multipath(route, left)
@@ -111,13 +124,21 @@ class _Table:
     """The routes of all routers under one state of the cables."""
 
     def __init__(
-        self, spec: ResolvedSpec, at: Addressing, announcers: Announcers, wires: Wires
+        self,
+        spec: ResolvedSpec,
+        at: Addressing,
+        announcers: Announcers,
+        behind: Behind,
+        wires: Wires,
     ) -> None:
         self._at = at
         self._wires = wires
         self._goals = [segment.cidr for segment in spec.segments]
         self._goals += [prefix for one in announcers.values() for prefix in one.prefixes]
         self._named = {segment.cidr: segment.name for segment in spec.segments}
+        for node in spec.nodes:  # whoever reaches its segment knows the way
+            self._named |= dict.fromkeys(behind.get(node.name, ()), node.segment)
+        self._goals += [prefix for prefixes in behind.values() for prefix in prefixes]
         speakers = [self._alive(router) for router in spec.routers]
         # a node that announces prefixes is a router to them which passes nothing on
         speakers += [

@@ -12,13 +12,13 @@ default route by the first router of their segment.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from emulator.datapath.base import namespace, no_reverse_path_filter
 from emulator.datapath.naming import mac
 from emulator.datapath.offload import features
-from emulator.datapath.paths import Paths
+from emulator.datapath.paths import Behind, Paths
 from emulator.datapath.shaping import shape
 from emulator.ipam import Addressing
 from emulator.plan.resources import (
@@ -164,10 +164,10 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
     """Static routes: every segment from every router, by all shortest paths (unless they find
     out by BGP); a default for nodes and hosts."""
-    hops_to = toward(spec, addressing)
+    paths = Paths(spec.routers)
     for router in spec.routers if spec.routing == "static" else ():
         for segment in spec.segments:
-            if hops := hops_to(router, segment.name):
+            if hops := _hops(addressing, paths, router, segment.name):
                 yield multipath(Route(router.name, segment.cidr, "", ""), hops)
     standing = Counter(segment for router in spec.routers for segment in router.segments)
     ends = [(n.name, n.segment, n.interface) for n in spec.nodes]
@@ -187,18 +187,28 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
                 yield Route(name, segment.cidr, addressing.router[hop], interface)
 
 
-def toward(spec: ResolvedSpec, addressing: Addressing) -> Callable[[Router, str], list[Hop]]:
-    """Of a router and a segment: the next hops on all shortest paths. None for a segment that
-    it stands in, and for one that no path leads to."""
+def behind(spec: ResolvedSpec, addressing: Addressing, prefixes: Behind) -> Iterator[Resource]:
+    """Static routes to what is behind nodes: from every router, or where routers speak BGP from
+    those beside the node, which tell the others."""
     paths = Paths(spec.routers)
+    reached = [node for node in spec.nodes if prefixes.get(node.name)]
+    for router in spec.routers:
+        for node in reached:
+            hops: list[Hop] = []
+            if node.segment in router.segments:
+                dev = f"eth{router.segments.index(node.segment)}"
+                hops = [Hop(addressing.node[node.name], dev)]
+            elif spec.routing == "static":
+                hops = _hops(addressing, paths, router, node.segment)
+            for prefix in prefixes[node.name] if hops else ():
+                yield multipath(Route(router.name, prefix, "", ""), hops)
 
-    def hops(router: Router, segment: str) -> list[Hop]:
-        return [
-            Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")
-            for hop in paths.hops(router, segment)
-        ]
 
-    return hops
+def _hops(addressing: Addressing, paths: Paths, router: Router, segment: str) -> list[Hop]:
+    return [
+        Hop(addressing.router[hop], f"eth{router.segments.index(hop[1])}")
+        for hop in paths.hops(router, segment)
+    ]
 
 
 def _next_hop(spec: ResolvedSpec, start: tuple[str, ...], goal: str) -> tuple[str, str] | None:

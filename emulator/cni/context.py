@@ -10,39 +10,35 @@ from typing import NamedTuple, Protocol, cast
 from emulator.datapath.naming import mac
 from emulator.faults import Fault
 from emulator.ipam import Addressing
-from emulator.plan.resources import Hop, Resource
-from emulator.spec.resolved import Node, Pod, ResolvedSpec, Router
+from emulator.plan.resources import Resource
+from emulator.spec.resolved import Node, Pod, ResolvedSpec
 from emulator.wires import Wires
 
 
 class Context(NamedTuple):
     """The cluster as a plugin sees it. ``vtep_mac(node, device)`` is drawn once per node.
 
-    ``toward(router, segment)``: the next hops by which a router of the underlay reaches a segment
-    that it does not stand in itself, none where no way leads there. ``wires``: what still
-    carries, for what daemons write (``learnt``); state that we write does not depend on it.
+    ``wires``: what still carries, for what daemons write (``learnt``); state that we write does
+    not depend on it.
     """
 
     spec: ResolvedSpec
     addressing: Addressing
     vtep_mac: Callable[[str, str], str]
-    toward: Callable[[Router, str], list[Hop]]
     wires: Wires
 
 
-def context(
-    spec: ResolvedSpec,
-    addressing: Addressing,
-    toward: Callable[[Router, str], list[Hop]],
-    faults: Iterable[Fault] = (),
-) -> Context:
+def context(spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()) -> Context:
     """A context whose MAC addresses are computed once and not once per pair of nodes."""
     drawn = cache(lambda node, dev: mac(node, dev))
-    return Context(spec, addressing, drawn, toward, Wires(spec, faults))
+    return Context(spec, addressing, drawn, Wires(spec, faults))
 
 
 Learnt = Iterator[tuple[str, Resource]]
 """What daemons write: each resource with the name of its process."""
+
+
+Prefixes = tuple[str, ...]
 
 
 class Room(Protocol):
@@ -50,12 +46,14 @@ class Room(Protocol):
 
     A room whose daemons or helpers write state of their own has a third one,
     ``learnt(context, node) -> Learnt``: what the kernel holds of theirs once they have converged
-    on whatever ``context.wires`` still carries. Where routers of the underlay take part, it has
-    ``router(context, router) -> Iterator[Resource]``: what it adds to each of them.
+    on whatever ``context.wires`` still carries.
 
     One whose nodes speak BGP with the routers of an underlay that does so as well
     (``autonomous.rack_routers``) has ``announced(context, node) -> Announced | None``: the
     routers have a session with the node then, take its prefixes and pass them on.
+
+    One that leaves the way to pods to the underlay has ``behind(context, node) -> Prefixes``:
+    what every router of the underlay leads to that node, by static routes.
     """
 
     def node(self, context: Context, node: Node) -> Iterator[Resource]:

@@ -5,8 +5,8 @@ bridge ``cbr0`` with the MTU of the node's own interfaces, the three hairpin mod
 one with a promiscuous bridge and ebtables' chain ``KUBE-DEDUP``, written as the table
 ``bridge filter`` that iptables-nft's ebtables uses), one masquerade rule for whatever leaves
 ``nonMasqueradeCIDR``, pods without duplicate address detection, an htb on ``cbr0`` with a class
-and a u32 filter for each bandwidth annotation. The way between nodes is the fabric's: each
-router of the underlay has a route to the pods of each node, as a cloud's route table has.
+and a u32 filter for each bandwidth annotation. The way between nodes is the fabric's: what is
+``behind`` a node is in the routing tables of the underlay's routers, as in a cloud's.
 
 The shaper stands where packets leave the node's stack for the bridge. What a pod receives from
 elsewhere passes it; what pods of one node send each other is bridged past it, and what a pod
@@ -22,21 +22,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Literal
 
-from emulator.cni.context import Context
+from emulator.cni.context import Context, Prefixes
 from emulator.datapath import bridged
 from emulator.datapath.naming import mac
 from emulator.plan.resources import (
-    Hop,
     Htb,
     NftTable,
     Resource,
-    Route,
     Sysctl,
     TcClass,
     TcFilter,
-    multipath,
 )
-from emulator.spec.resolved import Node, Pod, Router
+from emulator.spec.resolved import Node, Pod
 
 BRIDGE = "cbr0"
 
@@ -74,16 +71,9 @@ def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
         yield Sysctl(pod.id, f"net/ipv6/conf/{scope}/dad_transmits", "0", True)
 
 
-def router(context: Context, router: Router) -> Iterator[Resource]:
-    """The fabric: a route to the pods of each node that the router can reach."""
-    spec, at = context.spec, context.addressing
-    for node in spec.nodes:
-        if node.segment in router.segments:
-            hops = [Hop(at.node[node.name], f"eth{router.segments.index(node.segment)}")]
-        else:
-            hops = context.toward(router, node.segment)
-        if hops:
-            yield multipath(Route(router.name, at.node_subnet[node.name], "", ""), hops)
+def behind(context: Context, node: Node) -> Prefixes:
+    """The fabric leads to a node what is for its pods."""
+    return (context.addressing.node_subnet[node.name],)
 
 
 def mtu(context: Context) -> int:

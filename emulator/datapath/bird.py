@@ -111,11 +111,21 @@ def kernel(
 
 
 def static(
-    label: str, routes: Sequence[str], *, imports: str = "", family: Family = "ipv4"
+    label: str,
+    routes: Sequence[str],
+    *,
+    imports: str = "",
+    check_link: bool = False,
+    family: Family = "ipv4",
 ) -> Block:
-    """Routes as written here, such as ``10.244.1.0/26 blackhole``."""
+    """Routes as written here, such as ``10.244.1.0/26 blackhole``.
+
+    ``check_link``: one whose interface has no carrier is none.
+    """
     lines = (f"route {route}" for route in routes)
-    return Block(f"protocol static {name(label)}", (channel(imports, family=family), *lines))
+    check = ("check link yes",) if check_link else ()
+    head = f"protocol static {name(label)}"
+    return Block(head, (channel(imports, family=family), *check, *lines))
 
 
 class Speaker(NamedTuple):

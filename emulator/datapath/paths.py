@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 
 from emulator.spec.resolved import Router
+
+Behind = Mapping[str, Sequence[str]]
+"""By node: the prefixes that routers of the underlay lead to it."""
 
 
 class Paths:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from callers import ROOT
 
 from emulator import Cluster
 from emulator.measure import iperf
-from emulator.spec import load_text
+from emulator.spec import load, load_text
 
 pytestmark = pytest.mark.kernel
 
@@ -57,3 +58,15 @@ def test_annotations_change_on_a_running_lab(cluster: Cluster) -> None:
     assert cluster.verify().good
     cluster.apply(load_text(SHAPED))
     assert cluster.verify().good
+
+
+def test_a_fabric_that_speaks_bgp_turns_away_with_the_pods_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    path = ROOT / "topologies/leaf-spine-bgp.yaml"
+    with Cluster(load(path, {"spec.network": {"plugin": "kubenet"}})) as lab:
+        assert lab.verify().good
+        lab.fail("link", "spine1:eth0")
+        report = lab.verify()
+        assert report.good and all(s.holds for s in report.statements if s.number == "M3")

@@ -15,6 +15,7 @@ from emulator.plan import Plan
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    File,
     Htb,
     Interface,
     NftTable,
@@ -25,6 +26,7 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
 )
+from emulator.spec import load_text
 from emulator.spec.resolved import Bandwidth
 
 T = TypeVar("T", bound=Resource)
@@ -160,6 +162,50 @@ def test_routers_on_the_way_know_the_pods_too() -> None:
     near = {r.dst: (r.via, r.dev) for r in of(made, Route, "core2")}
     assert near["10.244.2.0/24"] == ("192.168.3.11", "eth1")
     assert near["10.244.1.0/24"] == ("192.168.2.1", "eth0")
+
+
+LEAF_SPINE = """\
+apiVersion: podwire/v1
+kind: Cluster
+metadata: {name: fabric}
+spec:
+  network: {plugin: kubenet}
+  underlay: {leafSpine: {leaves: 2, spines: 2}, routing: ROUTING}
+  nodes: {count: 2}
+"""
+
+
+def fabric(routing: str) -> Plan:
+    """n1 beside leaf1, n2 beside leaf2."""
+    return compile_spec(load_text(LEAF_SPINE.replace("ROUTING", routing)))
+
+
+def test_equal_paths_to_a_rack_are_equal_paths_to_its_pods() -> None:
+    made = fabric("static")
+    for leaf, rack, pods in (("leaf1", 2, 2), ("leaf2", 1, 1)):
+        routes = {r.dst: r.next_hops for r in of(made, Route, leaf)}
+        assert len(routes[f"10.244.{pods}.0/24"]) == 2
+        assert routes[f"10.244.{pods}.0/24"] == routes[f"192.168.{rack}.0/24"]
+
+
+def test_routers_that_speak_bgp_tell_each_other_which_pods_are_behind_them() -> None:
+    made = fabric("bgp")
+    found = {
+        (r.ns, r.dst): e.owner
+        for e in made
+        if type(r := e.resource) is Route and r.dst.startswith("10.244.")
+    }
+    routers = ("leaf1", "leaf2", "spine1", "spine2")
+    assert found == {
+        (router, f"10.244.{i}.0/24"): "applied" if router == f"leaf{i}" else "expected"
+        for router in routers
+        for i in (1, 2)
+    }
+    (config,) = (f.text for f in of(made, File, "leaf1") if f.path.endswith("bird.conf"))
+    assert "route 10.244.1.0/24 via 192.168.1.11;" in config and "10.244.2.0/24" not in config
+    assert config.count("export where source ~ [RTS_DEVICE, RTS_STATIC, RTS_BGP];") == 2
+    (spine,) = (f.text for f in of(made, File, "spine1") if f.path.endswith("bird.conf"))
+    assert "static" not in spine and "RTS_STATIC" not in spine
 
 
 def test_a_router_that_sends_back_on_the_same_segment_does_not_say_so() -> None:
