@@ -85,10 +85,11 @@ def mended(desired: Plan, before: Plan) -> Plan:
 
 
 def _far_ends(plan: Plan) -> dict[tuple[str, str], tuple[str, str]]:
+    """Of cables; a pair within one namespace joins two bridges of a node."""
     ends: dict[tuple[str, str], tuple[str, str]] = {}
     for entry in plan:
         r = entry.resource
-        if type(r) is Veth:
+        if type(r) is Veth and r.ns != r.peer_ns:
             ends[r.ns, r.name] = (r.peer_ns, r.peer)
             ends[r.peer_ns, r.peer] = (r.ns, r.name)
     return ends

@@ -8,16 +8,19 @@ than 64 addresses), outside hosts from the last usable address down. Both addres
 Pods: the cluster CIDR is cut into equal node subnets. Subnet 0 is left out where one
 can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and the
 literature have it. Inside a subnet host-local's order: .1 the gateway, pods from .2 on.
+Weave has no subnets of nodes: each owns a share of the cluster CIDR (:mod:`emulator.ring`), and
+takes from it the address of its bridge, then those of its pods.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 from typing import NamedTuple
 
 from emulator.conflist.model import parse
 from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
+from emulator.ring import Full, Ring, peer_name
 from emulator.spec.resolved import ResolvedSpec
 
 
@@ -27,6 +30,8 @@ class Addressing(NamedTuple):
     ``node``, ``host``: underlay address by name. ``router``: by (router, segment).
     ``node_subnet``: pod subnet of the node (``10.244.1.0/24``), ``gateway`` its first
     address. ``pod``: by pod id; a hostNetwork pod has its node's address.
+    ``blocks``: under Weave, all that a node owns of the cluster CIDR; there ``node_subnet`` is the
+    block of these that holds ``gateway``, the address of the node's bridge.
     """
 
     node: dict[str, str]
@@ -35,18 +40,24 @@ class Addressing(NamedTuple):
     node_subnet: dict[str, str]
     gateway: dict[str, str]
     pod: dict[str, str]
+    blocks: dict[str, tuple[str, ...]]
 
 
 def allocate(spec: ResolvedSpec) -> Addressing:
     """Hand out every address. SpecError (with the place) where a range is too small."""
     problems: list[Problem] = []
     node, host, router = _underlay(spec, problems)
-    subnet, gateway, pod = _pods(spec, node, problems)
+    blocks: dict[str, tuple[str, ...]] = {}
+    if spec.network.plugin == "weave":
+        gateway, pod, blocks = _weave(spec, node, problems)
+        subnet = {name: _holder(blocks[name], address) for name, address in gateway.items()}
+    else:
+        subnet, gateway, pod = _pods(spec, node, problems)
     if spec.network.plugin == "cni":
         _by_conflist(spec, subnet, gateway, pod)
     if problems:
         raise SpecError(*problems)
-    return Addressing(node, host, router, subnet, gateway, pod)
+    return Addressing(node, host, router, subnet, gateway, pod, blocks)
 
 
 def _underlay(
@@ -154,3 +165,46 @@ def _by_conflist(
         pod.update(zip(own, addresses, strict=True))
         if given:
             subnet[node.name], gateway[node.name] = str(given.subnet), str(given.gateway)
+
+
+def _weave(
+    spec: ResolvedSpec, node_ip: dict[str, str], problems: list[Problem]
+) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, ...]]]:
+    """(bridge's address by node, address by pod, blocks by node): bridges first, then the pods."""
+    pool = ip_network(spec.pod_cidr)
+    first, size, text = int(pool.network_address), pool.num_addresses, type(pool.network_address)
+    peer = {node.name: peer_name(node.name) for node in spec.nodes}
+    ring = Ring(first, first + size, sorted(peer.values()))
+    gateway: dict[str, str] = {}
+    pod: dict[str, str] = {}
+    try:
+        for name in peer:
+            gateway[name] = str(text(ring.allocate(peer[name])))
+        for p in spec.pods:
+            if p.host_network:
+                pod[p.id] = node_ip.get(p.node, "")
+            else:
+                pod[p.id] = str(text(ring.allocate(peer[p.node])))
+    except Full:
+        own = sum(not p.host_network for p in spec.pods)
+        problems.append(
+            Problem(
+                str(spec.place),
+                f"{len(peer)} nodes and {own} pods with podCIDR {spec.pod_cidr}",
+                f"at most {max(0, size - 2)} addresses (the range less its first and last), one "
+                "for each pod and one for each node's bridge",
+                "use a shorter prefix for podCIDR",
+            )
+        )
+    blocks = {
+        name: tuple(
+            f"{text(at)}/{pool.max_prefixlen + 1 - size.bit_length()}"
+            for at, size in ring.blocks(peer[name])
+        )
+        for name in peer
+    }
+    return gateway, pod, blocks
+
+
+def _holder(blocks: tuple[str, ...], address: str) -> str:
+    return next(block for block in blocks if ip_address(address) in ip_network(block))

@@ -35,5 +35,5 @@ def cables(spec: ResolvedSpec, plan: Plan) -> list[Cable]:
             addresses.get((r.peer_ns, r.peer), ""),
         )
         for entry in plan
-        if type(r := entry.resource) is Veth
+        if type(r := entry.resource) is Veth and r.ns != r.peer_ns
     ]

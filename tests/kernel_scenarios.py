@@ -12,6 +12,7 @@ from emulator.errors import KernelRefused
 from emulator.plan import Op
 from emulator.plan.converge import Machine
 from emulator.plan.resources import (
+    FLOOD,
     Addr,
     Bridge,
     Fdb,
@@ -317,6 +318,9 @@ def _scenarios() -> Iterable[Scenario]:
     yield s("a neighbour on no device", A, make(NEIGH), "ENODEV")
     yield s("no such neighbour to remove", ON, remove(NEIGH), "ENOENT")
     yield s("a forwarding entry twice", (*TUNNEL, FDB), make(FDB), "EEXIST")
+    flood = FDB._replace(lladdr=FLOOD), FDB._replace(lladdr=FLOOD, dst="10.0.0.8")
+    yield s("what nobody has learnt goes to several", TUNNEL, (*make(flood[0]), *make(flood[1])))
+    yield s("one of several destinations removed", (*TUNNEL, *flood), remove(flood[0]))
     yield s("a forwarding entry on a cable", TUNNEL, make(FDB._replace(dev="x")))
     yield s("no such forwarding entry to remove", TUNNEL, remove(FDB), "ENOENT")
     yield s("a rule twice", (*A, RULE), make(RULE), "EEXIST")

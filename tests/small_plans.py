@@ -38,7 +38,7 @@ def spec(
     options = {**FLANNEL, **more} if flannel else more
     found = small_spec(
         plugin,
-        backend if flannel else "",
+        backend if flannel or plugin == "weave" else "",
         nodes=placed,
         pods_per_node=pods,
         host_pods=host_pods,

@@ -47,9 +47,14 @@ def small_spec(
     pods += [Pod(f"{n}-host", "default", n, (), True, "Always", (), HERE) for n in host_pods]
     return ResolvedSpec(
         name="small",
-        pod_cidr="10.244.0.0/16",
+        pod_cidr=PLUGINS[plugin].pod_cidr,
         node_prefix=24,
-        network=Network(plugin, backend, _options(plugin, backend, options), HERE),
+        network=Network(
+            plugin,
+            backend or PLUGINS[plugin].backends[0],
+            _options(plugin, backend, options),
+            HERE,
+        ),
         congestion_control=None,
         segments=tuple(Segment(name, f"192.168.{i}.0/24", HERE) for i, name in enumerate(names, 1)),
         routers=tuple(Router(f"core{i}", tuple(s), HERE) for i, s in enumerate(routers, 1)),

@@ -39,8 +39,8 @@ def test_two_things_of_one_name_are_refused_with_both_sources() -> None:
 
 
 def test_an_unknown_plugin_is_bad_input() -> None:
-    found = spec()._replace(network=Network("weave", "", (), HERE))
-    with pytest.raises(SpecError, match="no room for plugin 'weave'"):
+    found = spec()._replace(network=Network("cilium", "", (), HERE))
+    with pytest.raises(SpecError, match="no room for plugin 'cilium'"):
         compile_spec(found)
 
 

@@ -216,6 +216,24 @@ class KubenetOptions(NetworkOptions):
             )
 
 
+class WeaveOptions(NetworkOptions):
+    """Weave Net: one layer-2 segment for the pods of all nodes. podCIDR is its range."""
+
+    only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {"mtu": ("fastdp",)}
+
+    plugin: Literal["weave"]
+    backend: Literal["fastdp", "sleeve"] = "fastdp"
+    mtu: int = Field(
+        default=1376,
+        ge=68,
+        le=65535,
+        description="fastdp: of pods and bridges, whatever the links have",
+    )
+    noMasqLocal: bool = Field(
+        default=True, description="keep the source of what comes from outside to a local pod"
+    )
+
+
 class Plugin(NamedTuple):
     """A row of the table of plugins.
 
@@ -226,6 +244,8 @@ class Plugin(NamedTuple):
     plugin does otherwise (of ``near`` and ``far``, two nodes, and ``subnet``, far's pods).
     ``by_routers``: pods reach those of other nodes by routers of the underlay alone.
     ``shapes``: pods have the bandwidth that their annotations say.
+    ``pod_cidr``: the pods' network where the spec names none.
+    ``node_subnets``: False when nodes have no subnet of their own, so that nodePrefix says nothing.
     """
 
     options: type[NetworkOptions]
@@ -235,6 +255,8 @@ class Plugin(NamedTuple):
     one_segment: Mapping[str, str] = {}
     by_routers: bool = False
     shapes: bool = False
+    pod_cidr: str = "10.244.0.0/16"
+    node_subnets: bool = True
 
 
 _FLANNEL_BACKENDS = ("vxlan", "host-gw", "udp", "alloc")
@@ -254,6 +276,9 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "kube-router": Plugin(KubeRouterOptions),
     "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
     "kubenet": Plugin(KubenetOptions, by_routers=True, shapes=True),
+    "weave": Plugin(
+        WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False
+    ),
 }
 """All plugins of this version by name."""
 

@@ -19,6 +19,11 @@ def calico_veth(namespace: str, pod: str) -> str:
     return "cali" + hashlib.sha1(name.encode(), usedforsecurity=False).hexdigest()[:11]
 
 
+def weave_veth(pod_id: str) -> str:
+    """The node's end of a pod's cable under Weave: ``vethwepl`` and 7 hex digits of its id."""
+    return "vethwepl" + hashlib.sha1(pod_id.encode(), usedforsecurity=False).hexdigest()[:7]
+
+
 def mac(*identity: str) -> str:
     """A locally administered unicast MAC address from a name."""
     digest = hashlib.sha1("\0".join(identity).encode(), usedforsecurity=False).hexdigest()

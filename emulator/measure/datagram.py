@@ -55,9 +55,10 @@ class Answer(NamedTuple):
 
 
 class Trouble(NamedTuple):
-    """An error that came back for a request. ``number`` is -1 where the kernel does not say.
+    """An error that came back for a request. ``number`` is -1 where the request is not quoted.
 
-    ``what`` is ``refused``, ``too big`` (``mtu`` is what would pass) or ``unreachable``.
+    ``what`` is ``refused``, ``too big`` (``mtu`` is what would pass) or ``unreachable``; ``to`` is
+    the address that the request was for, empty when the client's own kernel complains.
     """
 
     what: str
@@ -65,6 +66,7 @@ class Trouble(NamedTuple):
     size: int
     mtu: int
     words: str
+    to: str = ""
 
 
 def open_server(port: int) -> socket.socket:
@@ -149,7 +151,9 @@ def troubles(client: socket.socket, run: bytes) -> Iterator[Trouble]:
     """Everything that waits on the socket's error queue, which is empty afterwards."""
     while True:
         try:
-            data, control, _, _ = client.recvmsg(_REQUEST.size, _ERROR_CONTROL, socket.MSG_ERRQUEUE)
+            data, control, _, where = client.recvmsg(
+                _REQUEST.size, _ERROR_CONTROL, socket.MSG_ERRQUEUE
+            )
         except BlockingIOError:
             break
         number, size = -1, 0
@@ -159,15 +163,16 @@ def troubles(client: socket.socket, run: bytes) -> Iterator[Trouble]:
                 continue
         for _, kind, extended in control:
             if kind == _IP_RECVERR:
-                yield _trouble(extended, number, size)
+                yield _trouble(extended, number, size, where[0])
     client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
 
 
-def _trouble(extended: bytes, number: int, size: int) -> Trouble:
+def _trouble(extended: bytes, number: int, size: int, where: str) -> Trouble:
     code, origin, kind, subtype, info, _ = _ERROR.unpack_from(extended)
     name = errno.errorcode.get(code, str(code))
     if code == errno.EMSGSIZE:
-        return Trouble("too big", number, size, info, name)
+        to = where if origin == _FROM_ICMP else ""
+        return Trouble("too big", number, size, info, name, to)
     if origin == _FROM_ICMP:
         # struct sock_extended_err is followed by the sockaddr_in of who complained.
         by = socket.inet_ntoa(extended[_ERROR.size + 4 : _ERROR.size + 8])

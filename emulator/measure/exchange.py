@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -54,6 +55,9 @@ class Exchange:
         self._client_of = [places[p.client].namespace for p in probes]
         self._server_of = [places[p.server].namespace for p in probes]
         self._sizes = [sizes[p] for p in probes]
+        self._sent_to: dict[tuple[str, str], list[int]] = defaultdict(list)
+        for i, probe in enumerate(probes):
+            self._sent_to[self._client_of[i], probe.address].append(i)
         self._port = port
         self.states: list[State] = [State() for _ in probes]
         self._names = list(dict.fromkeys(w.namespace for w in places.values()))
@@ -228,6 +232,9 @@ class Exchange:
         """Take in what stands on the error queue; the MTU of a local complaint, or 0."""
         local = 0
         for trouble in datagram.troubles(client, self._run):
+            if trouble.number < 0 and trouble.to:
+                self._too_big(client, trouble.to, trouble.mtu)
+                continue
             if trouble.number < 0:
                 local = trouble.mtu
                 continue
@@ -239,6 +246,15 @@ class Exchange:
             else:
                 state.notes[trouble.words] = None
         return local
+
+    def _too_big(self, client: socket.socket, address: str, mtu: int) -> None:
+        """A complaint that quotes eight bytes, as RFC 792 asks for and no more: it is about what
+        this client has sent to the address and is longer."""
+        _, namespace = self._readers[client.fileno()]
+        for i in self._sent_to[namespace, address]:
+            for size in (self._sizes[i], self._sizes[i] + 1):
+                if size > mtu:
+                    self.states[i].too_big[size] = mtu
 
 
 def _name(error: OSError) -> str:

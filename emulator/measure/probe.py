@@ -69,14 +69,14 @@ def batches(
     """Cut probes (or those ``numbers`` of them) where they could make more entries than budget.
 
     Each batch is the numbers of its probes and the namespaces that they concern. Ordered
-    by client node and server node. Two entries for each pair that shares a bridge, two
+    by client node and server node. Two entries for each pair that shares a segment, two
     for each namespace and its gateway, two for each pair of nodes: what a bridged plugin
     with dynamic entries makes, and no plugin makes more.
     """
     homes = [(places[p.client], places[p.server]) for p in probes]
     # Where addresses are not unique, another one near the client may answer.
     held = {
-        (server.node, p.address): server.namespace
+        (server.segment, p.address): server.namespace
         for p, (_, server) in zip(probes, homes, strict=True)
     }
     batch: list[int] = []
@@ -85,7 +85,7 @@ def batches(
     chosen = range(len(probes)) if numbers is None else numbers
     for i in sorted(chosen, key=lambda i: (homes[i][0].node, homes[i][1].node)):
         client, server = homes[i]
-        near = held.get((client.node, probes[i].address))
+        near = held.get((client.segment, probes[i].address))
         makes = {frozenset((client.namespace,)), frozenset((server.namespace,))}
         if near:
             makes.add(frozenset((client.namespace, near)))

@@ -8,7 +8,7 @@ route, a rule or a device of the compiler.
 from __future__ import annotations
 
 from importlib import import_module
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from emulator.ipam import Addressing
 from emulator.spec.resolved import Network, ResolvedSpec
@@ -42,6 +42,7 @@ class Model:
     """The base: what a plugin does unless its room says otherwise.
 
     ``bridge``: the bridge of a node that its pods are ports of; empty where they are routed.
+    ``one_segment``: whether the bridges of all nodes are one layer-2 segment.
     ``masquerade``: whether what leaves for the outside takes the node's address;
     ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
     ``pod_mtu``: of the pods' interfaces, in bytes. ``everywhere_the_same``: each node gives the
@@ -50,6 +51,7 @@ class Model:
     """
 
     bridge: str = ""
+    one_segment: ClassVar[bool] = False
 
     def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
         self.spec, self.at, self.wires = spec, at, wires

@@ -262,8 +262,15 @@ class Neigh(NamedTuple):
         return (self.ns, "neigh", f"{self.dev} {self.address}")
 
 
+FLOOD = "00:00:00:00:00:00"
+"""Stands in a forwarding table for every address that is in no other entry, and for broadcasts."""
+
+
 class Fdb(NamedTuple):
-    """A permanent entry in the forwarding table of a VXLAN device (``self``)."""
+    """A permanent entry in the forwarding table of a VXLAN device (``self``).
+
+    Several may be for :data:`FLOOD`: such frames go to all of them.
+    """
 
     ns: str
     dev: str

@@ -79,6 +79,8 @@ LOOKS: dict[str, Look] = {
     "udp": Look("flannel udp", "#999933", "<", "oo", ":"),
     "canal": Look("Canal", "#117733", "p", "++"),
     "kubenet": Look("kubenet", "#DDAA33", "h", "|||"),
+    "fastdp": Look("Weave fastdp", "#004488", "8", "..", "-."),
+    "sleeve": Look("Weave sleeve", "#BB5566", "*", "**", ":"),
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
     "replay": Look("C replay", "#000000", "^", "", ":"),

@@ -45,11 +45,10 @@ def dump_documents(spec: ResolvedSpec) -> str:
 
 
 def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
-    body: dict[str, Any] = {
-        "podCIDR": spec.pod_cidr,
-        "nodePrefix": spec.node_prefix,
-        "network": _network(spec.network),
-    }
+    body: dict[str, Any] = {"podCIDR": spec.pod_cidr}
+    if PLUGINS[spec.network.plugin].node_subnets:
+        body["nodePrefix"] = spec.node_prefix
+    body["network"] = _network(spec.network)
     if spec.congestion_control is not None:
         body["congestionControl"] = spec.congestion_control
     body["underlay"] = {

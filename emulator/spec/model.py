@@ -171,7 +171,9 @@ def _form(value: Any) -> str:
 class ClusterSpec(Grammar):
     """The cluster."""
 
-    podCIDR: Cidr = "10.244.0.0/16"
+    podCIDR: Cidr = Field(
+        default="10.244.0.0/16", description="the pods' network; with weave 10.32.0.0/12 by default"
+    )
     nodePrefix: int = Field(
         default=24, ge=8, le=30, description="length of a node's part of podCIDR"
     )

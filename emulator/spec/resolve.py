@@ -46,7 +46,7 @@ def resolve(
     nodes = make_nodes(spec.nodes, refs)
     resolved = ResolvedSpec(
         name=cluster.metadata.name,
-        pod_cidr=spec.podCIDR,
+        pod_cidr=_pod_cidr(spec),
         node_prefix=spec.nodePrefix,
         network=attached_files(
             _network(spec.network, at("spec", "network", key=True)), checked.source, findings
@@ -82,6 +82,7 @@ def resolve(
     for option, *words in spec.network.contradictions(spec.podCIDR):
         findings.add(at("spec", "network", option), *words)
     check_attached(resolved, checked.source, findings)
+    _check_node_prefix(resolved.network, checked.source, findings)
     check_segments(resolved, at("spec", "podCIDR"), findings)
     addresses = _addresses(resolved, at("spec", "podCIDR"), findings)
     if not checked.unsure(*_UNDERLAY):
@@ -93,6 +94,12 @@ def resolve(
 
 def _switches(spec: ClusterSpec) -> dict[str, list[str]]:
     return {name: list(doc.switches or ()) for name, doc in spec.underlay.segments.items()}
+
+
+def _pod_cidr(spec: ClusterSpec) -> str:
+    """As it is written, or the plugin's own default."""
+    written = "podCIDR" in spec.model_fields_set
+    return spec.podCIDR if written else PLUGINS[spec.network.plugin].pod_cidr
 
 
 def _network(options: NetworkOptions, place: Place) -> Network:
@@ -151,6 +158,18 @@ def _check_options(network: Network, source: Source, findings: Findings) -> None
                 f"the option {option} with backend {network.backend}",
                 f"backend {one_of(backends)} for it",
             )
+
+
+def _check_node_prefix(network: Network, source: Source, findings: Findings) -> None:
+    """It means nothing where nodes have no subnets."""
+    loc = ("spec", "nodePrefix")
+    if get(source.tree, *loc) is not None and not PLUGINS[network.plugin].node_subnets:
+        findings.add(
+            source.place(*loc, key=True),
+            f"nodePrefix with plugin {network.plugin}",
+            f"no nodePrefix: {network.plugin} divides podCIDR among the nodes by itself",
+            "leave it out",
+        )
 
 
 def _addresses(spec: ResolvedSpec, pod_cidr: Place, findings: Findings) -> Addressing | None:

@@ -12,6 +12,7 @@ from socket import AF_INET, AF_INET6, inet_aton, inet_pton
 
 from emulator.family import LEAST_MTU_B
 from emulator.plan.resources import (
+    FLOOD,
     Addr,
     Bridge,
     Fdb,
@@ -25,6 +26,7 @@ from emulator.plan.resources import (
 )
 from emulator.substrate import rtnl
 from emulator.substrate.netlink import (
+    NLM_F_APPEND,
     NLM_F_CREATE,
     NLM_F_EXCL,
     NLM_F_REPLACE,
@@ -318,7 +320,11 @@ def fdb(r: Fdb, index: Index, add: bool) -> Message:
         rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0,
         len(raw) + 4, rtnl.NDA_DST, raw, 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
     )  # fmt: skip
-    return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
+    if not add:
+        return Message(rtnl.RTM_DELNEIGH, 0, body)
+    # of several destinations for what nobody has learnt yet, each is appended to the one entry
+    flood = r.lladdr == FLOOD
+    return Message(rtnl.RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND if flood else _NEW, body)
 
 
 _TICK_NS = 64

@@ -41,6 +41,8 @@ PLANS: dict[str, Callable[[], Plan]] = {
         "kubenet", hairpinMode="none", nonMasqueradeCIDR="0.0.0.0/0"
     ),
     "kubenet-shaped": lambda: compile_spec(load(TOPOLOGIES / "kubenet-shaped.yaml")),
+    "weave": lambda: plan("weave", "fastdp", nodes=3),
+    "weave-sleeve": lambda: plan("weave", "sleeve"),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),

@@ -274,7 +274,7 @@ def outcomes() -> dict[str, object]:
     spec = small_spec(**HOST_GW | {"host_pods": (), "hosts": ("rack-a", "rack-a")})
     at = allocate(spec)
     PlainLab(spec, at)
-    places = whereabouts(spec) | {"ghost": Whereabouts("ghost", "ghost")}
+    places = whereabouts(spec) | {"ghost": Whereabouts("ghost", "ghost", "ghost")}
     # The port of the switch still sends 1500 bytes: veth drops what its peer cannot take.
     ip("out2", ["link set eth0 mtu 1400"])
     ip("n2", ["link set v-n2-p2 mtu 1400", "link set cni0 mtu 1400"])

@@ -44,6 +44,8 @@ def plans(draw: st.DrawFn) -> Plan:
                 {"plugin": "none"},
                 {"plugin": "kubenet"},
                 {"plugin": "kubenet", "hairpinMode": "hairpin-veth"},
+                {"plugin": "weave", "backend": "fastdp"},
+                {"plugin": "weave", "backend": "sleeve"},
                 {"backend": "host-gw"},
                 {"backend": "vxlan"},
                 {"backend": "udp"},
@@ -52,7 +54,7 @@ def plans(draw: st.DrawFn) -> Plan:
             )
         )
     )
-    if "backend" in network:
+    if "backend" in network and "plugin" not in network:
         network = network | draw(st.sampled_from(({}, {"enableNFTables": True}, {"ipMasq": False})))
     racks = draw(st.integers(1, 3).flatmap(_racks))
     if network.get("backend") == "host-gw":
@@ -62,7 +64,7 @@ def plans(draw: st.DrawFn) -> Plan:
         **network,
         nodes=racks,
         pods=draw(st.integers(0, 2)),
-        mtu=draw(st.sampled_from((1400, 1500, 9000))),
+        mtu=draw(st.sampled_from((1450, 1500, 9000))),
         offload=draw(st.sampled_from(("full", "wire", "off"))),
         rate=draw(st.sampled_from(rates)),
     )

@@ -24,6 +24,7 @@ PLANS = {
     ),
     "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
     "kubenet, shaped": lambda: kubenet(ingress=12_345_000, egress=10**10),
+    "weave": lambda: plan("weave", "fastdp", nodes=3),
     "tbf, no offload": lambda: plan(offload="off", rate=Rate(100_000_000, "tbf")),
     "htb, full offload": lambda: plan(offload="full", rate=Rate(1_000_000_000, "htb")),
 }

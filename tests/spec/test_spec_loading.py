@@ -190,6 +190,8 @@ NODES_AND_PODS = {
     "two-racks": (4, 8),
     "leaf-spine": (4, 4),
     "leaf-spine-bgp": (4, 4),
+    "weave": (3, 6),
+    "weave-sleeve": (3, 6),
     "none": (2, 4),
     "host": (2, 2),
     "manifests": (2, 3),
