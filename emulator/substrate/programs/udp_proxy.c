@@ -21,7 +21,7 @@
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 
-enum { UNREACHABLE_TTL = 8, QUOTED = 8, MOST_OPTIONS = 40, AT_ONCE = 256 };
+enum { UNREACHABLE_TTL = 8, QUOTED = 8, MOST_OPTIONS = 40, AT_ONCE = 256, CARRIER_MS = 1000 };
 
 struct peer {
 	in_addr_t net, mask;
@@ -179,6 +179,27 @@ static int open_tun(const char *name)
 	return tun;
 }
 
+/* With somebody to read from it a device that is up gets a carrier. The kernel hears of that a
+ * moment later, and until then it drops what is sent. First it says that the device is running,
+ * then it gives it a queue, both under the lock that setting any flag waits for. */
+static void await_carrier(const char *name, int udp)
+{
+	struct timespec pause = { 0, 1000000 };
+	struct ifreq request = { 0 };
+
+	strcpy(request.ifr_name, name);
+	for (int i = 0; i < CARRIER_MS; i++, nanosleep(&pause, NULL)) {
+		if (ioctl(udp, SIOCGIFFLAGS, &request) < 0)
+			die("TUN device %s: %s", name, strerror(errno));
+		if (!(request.ifr_flags & IFF_UP))
+			return;
+		if (request.ifr_flags & IFF_RUNNING) {
+			ioctl(udp, SIOCSIFFLAGS, &request);
+			return;
+		}
+	}
+}
+
 static int open_udp(const struct sockaddr_in *at)
 {
 	int udp = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
@@ -211,6 +232,7 @@ int main(int argc, char **argv)
 		die("%s: wants device, address and listen", argv[1]);
 	tun = open_tun(s.device);
 	udp = open_udp(&s.listen);
+	await_carrier(s.device, udp);
 	say("%s: %zu peers", s.device, s.peers);
 	confirm_settings(argv[1]);
 	for (;;) {
