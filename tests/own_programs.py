@@ -43,7 +43,11 @@ CABLE: tuple[Resource, ...] = (
 
 
 def build(machine: Kernel, resources: Iterable[Resource]) -> None:
+    """Make them, and wait until the cable carries: a moment after its ends are up."""
     machine.apply([Op("create", r, None) for r in resources])
+    for ns in ("near", "far"):
+        look = ("ip", "-n", ns, "-br", "link", "show", "dev", "eth0")
+        until(lambda look=look: b" UP " in subprocess.check_output(look), "a carrier")  # type: ignore[misc]
 
 
 class Running:

@@ -52,3 +52,12 @@ def spec(
 def plan(*args: Any, **more: Any) -> Plan:
     """The plan of :func:`spec`."""
     return compile_spec(spec(*args, **more))
+
+
+def of_a_kernel(made: Plan) -> Plan:
+    """Without processes and what they write: a supervisor keeps them, no kernel does."""
+    part = Plan()
+    for entry in made:
+        if entry.owner == "applied" and entry.resource.kind != "process":
+            part.keep(entry)
+    return part

@@ -107,7 +107,8 @@ class Keeper:
     def _become(self, wanted: Process) -> None:
         name = wanted.argv[0]
         # of our own programs the path may be hidden by the files of the namespace
-        ours = compiler.opened(name) if name in compiler.PROGRAMS else None
+        own = wanted.role == "daemon" and name in compiler.PROGRAMS
+        ours = compiler.opened(name) if own else None
         self._enter(wanted.ns)
         private_files(wanted.ns)
         _log_to(wanted)

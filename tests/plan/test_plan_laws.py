@@ -8,7 +8,7 @@ import pytest
 from fake_kernel import FakeKernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from small_plans import plan, spec
+from small_plans import of_a_kernel, plan, spec
 
 from emulator.compile import compile_spec
 from emulator.errors import PodwireError
@@ -72,16 +72,7 @@ def plans(draw: st.DrawFn) -> Plan:
         limits = st.builds(Bandwidth, *[st.sampled_from((0, 10**6, 12_345_000))] * 2)
         pods = tuple(pod._replace(bandwidth=draw(limits)) for pod in cluster.pods)
         cluster = cluster._replace(pods=pods)
-    return _of_a_kernel(compile_spec(cluster))
-
-
-def _of_a_kernel(made: Plan) -> Plan:
-    """Without processes and what they write: the supervisor keeps them, no kernel does."""
-    part = Plan()
-    for entry in made:
-        if entry.owner == "applied" and entry.resource.kind != "process":
-            part.keep(entry)
-    return part
+    return of_a_kernel(compile_spec(cluster))
 
 
 def kernel_with(made: Plan) -> FakeKernel:

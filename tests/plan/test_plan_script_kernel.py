@@ -6,7 +6,7 @@ import os
 import subprocess
 
 import pytest
-from small_plans import plan, spec
+from small_plans import of_a_kernel, plan, spec
 from world import FILES, NAMES, in_a_world, kernel
 
 from emulator.compile import compile_spec
@@ -25,6 +25,7 @@ PLANS = {
     "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
     "kubenet, shaped": lambda: kubenet(ingress=12_345_000, egress=10**10),
     "weave": lambda: plan("weave", "fastdp", nodes=3),
+    "udp": lambda: of_a_kernel(plan(backend="udp", pods=2)),
     "tbf, no offload": lambda: plan(offload="off", rate=Rate(100_000_000, "tbf")),
     "htb, full offload": lambda: plan(offload="full", rate=Rate(1_000_000_000, "htb")),
 }

@@ -30,6 +30,7 @@ from waiting import until
 from world import in_a_world, kernel
 
 from emulator.datapath import sleeve
+from emulator.plan import Op
 from emulator.plan.resources import (
     Addr,
     Bridge,
@@ -39,6 +40,7 @@ from emulator.plan.resources import (
     Netns,
     Process,
     Resource,
+    Veth,
     veth,
 )
 from emulator.substrate.kernel import Kernel
@@ -116,11 +118,15 @@ def lab(machine: Kernel, *, tx: bool = False) -> str:
         Addr("pod", "eth0", f"{OWN}/12"),
         *(Neigh("pod", "eth0", address, mac) for address, mac in
           ((FOREIGN, THERE), (BESIDE, BESIDE_MAC), (BROADCAST, ALL)))])  # fmt: skip
-    # a port forwards when the kernel has heard that its cable is alive, which takes a moment
-    ports = ("bridge", "-n", "near", "link")
-    until(lambda: check_output(ports).count(b"state forwarding") == 2, "ports that forward")
+    ports_forward()
     (settings,) = (r.text for r in made if type(r) is File)
     return settings
+
+
+def ports_forward() -> None:
+    """A port does when the kernel has heard that its cable is alive, which takes a moment."""
+    ports = ("bridge", "-n", "near", "link")
+    until(lambda: check_output(ports).count(b"state forwarding") == 2, "ports that forward")
 
 
 def _bridge() -> tuple[Resource, ...]:
@@ -247,6 +253,34 @@ def _refused(sender: socket.socket, length: int) -> bool:
         assert error.errno == errno.EMSGSIZE
         return True
     return False
+
+
+def test_it_outlives_its_interface() -> None:
+    def body() -> None:
+        with kernel() as machine:
+            settings = lab(machine)
+            one = udp(machine, "far", FAR, sleeve.PORT)
+            pod = udp(machine, "pod", OWN, 9)
+            made = [r for r in sleeve.node(SETTINGS) if type(r) in (Veth, Interface)]
+            up = next(r for r in made if type(r) is Interface and r.name == sleeve.CAPTURED)
+            down = up._replace(up=False)
+            with running(machine, "sleeve", settings) as process:
+                machine.apply([Op("change", down, up)])
+                machine.apply([Op("change", up, down)])
+                ports_forward()
+                pod.sendto(b"up again", (FOREIGN, 9))
+                assert heard(one).frame.endswith(b"up again")
+
+                cable = next(r for r in made if type(r) is Veth)
+                machine.apply([Op("delete", cable, cable)])
+                until(lambda: "waiting for vethwe-pcap" in process.said(), "that it misses it")
+                build(machine, made)
+                ports_forward()
+                until(lambda: process.said().endswith("2 peers\n"), "that it has it")
+                pod.sendto(b"made again", (FOREIGN, 9))
+                assert heard(one).frame.endswith(b"made again")
+
+    in_a_world(body)
 
 
 def test_checksums_that_are_left_to_a_device_never_come() -> None:

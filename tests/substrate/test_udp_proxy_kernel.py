@@ -23,8 +23,10 @@ from own_programs import (
     watch,
     whole,
 )
+from waiting import until
 from world import in_a_world, kernel
 
+from emulator.plan import Op
 from emulator.plan.resources import Addr, Interface, Route, Tun
 
 pytestmark = pytest.mark.kernel
@@ -86,9 +88,17 @@ def _wire() -> None:
             proxy.reread(settings(FAR2))
             own.sendto(b"moved", (THERE, 9))
             assert other.recv(2000)[28:] == b"moved"
+            # its device goes, and comes again
+            machine.apply([Op("delete", DEVICE[0], DEVICE[0])])
+            until(lambda: "waiting for flannel0" in proxy.said(), "that it misses it")
+            build(machine, DEVICE)
+            until(lambda: proxy.said().endswith("1 peers\n"), "that it has it")
+            again = udp(machine, "near", OWN, 10)
+            again.sendto(b"back", (THERE, 9))
+            assert other.recv(2000)[28:] == b"back"
             # its settings are wrong: it goes on as before
             proxy.reread_wrong("peer 10.244.2.0\n")
-            own.sendto(b"still", (THERE, 9))
+            again.sendto(b"still", (THERE, 9))
             assert other.recv(2000)[28:] == b"still"
 
 

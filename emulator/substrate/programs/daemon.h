@@ -8,6 +8,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <net/if.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -50,6 +51,21 @@ static int seldom(void)
 		return 0;
 	last = now.tv_sec;
 	return 1;
+}
+
+/* Waits for an interface that somebody else makes; its index. */
+static unsigned await_interface(const char *name)
+{
+	struct timespec pause = { 0, 20000000 };
+	unsigned index = if_nametoindex(name);
+
+	if (!index)
+		say("waiting for %s", name);
+	while (!index) {
+		nanosleep(&pause, NULL);
+		index = if_nametoindex(name);
+	}
+	return index;
 }
 
 static void on_hangup(int number)

@@ -27,7 +27,6 @@
 #include <linux/filter.h>
 #include <linux/if_ether.h>
 #include <linux/if_packet.h>
-#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
@@ -45,6 +44,7 @@ enum {
 	MOST_MACS = 1 << 14,
 	MAC_AGE_S = 600,
 	QUOTED = 8,
+	GONE = -1,
 	ALIGN = 2,              /* before a frame, for the sake of its IP header */
 };
 
@@ -79,6 +79,7 @@ struct mac {
 static struct settings own;
 static struct mac macs[MOST_MACS];
 static int capture, udp;
+static unsigned interface;      /* that is captured from */
 
 static time_t now(void)
 {
@@ -271,6 +272,7 @@ static struct peer *find_peer(const uint8_t *name)
 	return NULL;
 }
 
+/* 0 where there was nothing to read, GONE where there is no interface any more. */
 static int captured(uint8_t *frame)
 {
 	static const uint8_t stp[ETH_ALEN] = { 0x01, 0x80, 0xc2, 0, 0, 0 };
@@ -279,8 +281,8 @@ static int captured(uint8_t *frame)
 	const uint8_t *from, *to;
 	struct peer *p;
 
-	if (length < 0 && errno != EAGAIN && errno != ENETDOWN)
-		die("%s: %s", own.capture, strerror(errno));
+	if (length < 0 && errno != EAGAIN)
+		return errno == ENETDOWN && if_nametoindex(own.capture) == interface ? 0 : GONE;
 	if (length < ETH_HLEN)
 		return length >= 0;
 	from = whereabouts(eth->h_source);
@@ -421,9 +423,9 @@ static void open_capture(void)
 	struct packet_mreq all = { .mr_type = PACKET_MR_PROMISC };
 	int yes = 1, room = CAPTURE_BUFFER;
 
-	at.sll_ifindex = all.mr_ifindex = if_nametoindex(own.capture);
+	at.sll_ifindex = all.mr_ifindex = interface = await_interface(own.capture);
 	capture = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0);
-	if (!at.sll_ifindex || capture < 0 ||
+	if (capture < 0 ||
 	    setsockopt(capture, SOL_PACKET, PACKET_IGNORE_OUTGOING, &yes, sizeof yes) ||
 	    setsockopt(capture, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof all) ||
 	    bind(capture, (void *)&at, sizeof at))
@@ -470,8 +472,11 @@ int main(int argc, char **argv)
 			reread = 0;
 			change_peers(argv);
 		}
-		for (int i = 0; i < AT_ONCE && captured(buffer + ALIGN); i++)
-			;
+		for (int i = 0, found = 1; i < AT_ONCE && found; i++) {
+			found = captured(buffer + ALIGN);
+			if (found == GONE)
+				start_again(argv);
+		}
 		flush_all();
 		for (int i = 0; i < AT_ONCE && arrived(buffer); i++)
 			;

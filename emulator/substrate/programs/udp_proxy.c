@@ -17,11 +17,10 @@
  */
 #include "daemon.h"
 #include <linux/if_tun.h>
-#include <net/if.h>
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 
-enum { UNREACHABLE_TTL = 8, QUOTED = 8, MOST_OPTIONS = 40, AT_ONCE = 256 };
+enum { UNREACHABLE_TTL = 8, QUOTED = 8, MOST_OPTIONS = 40, AT_ONCE = 256, CARRIER_MS = 1000, GONE = -1 };
 
 struct peer {
 	in_addr_t net, mask;
@@ -135,14 +134,14 @@ static int is_packet(const uint8_t *packet, ssize_t length)
 	       length >= ip->ihl * 4;
 }
 
-/* Both: 0 where there was nothing to read. */
+/* Both: 0 where there was nothing to read, GONE where there is no device any more. */
 static int outwards(int tun, int udp, const struct settings *s, uint8_t *packet)
 {
 	ssize_t length = read(tun, packet, LARGEST);
 	const struct sockaddr_in *to;
 
 	if (length < 0 && errno == EBADFD)
-		die("%s is gone", s->device);
+		return GONE;
 	if (length <= 0)
 		return 0;
 	if (!is_packet(packet, length))
@@ -168,15 +167,43 @@ static int inwards(int tun, int udp, uint8_t *packet)
 	return 1;
 }
 
+/* Opening would make a device that is not there, which nobody has configured and which would be in
+ * the way. It is busy while whoever makes it has it open. */
 static int open_tun(const char *name)
 {
 	struct ifreq request = { .ifr_flags = IFF_TUN | IFF_NO_PI };
+	struct timespec pause = { 0, 20000000 };
 	int tun = open("/dev/net/tun", O_RDWR | O_NONBLOCK | O_CLOEXEC);
 
 	strcpy(request.ifr_name, name);
-	if (tun < 0 || !if_nametoindex(name) || ioctl(tun, TUNSETIFF, &request) < 0)
-		die("TUN device %s: %s", name, strerror(errno));
+	await_interface(name);
+	while (tun < 0 || ioctl(tun, TUNSETIFF, &request) < 0) {
+		if (tun < 0 || errno != EBUSY)
+			die("TUN device %s: %s", name, strerror(errno));
+		nanosleep(&pause, NULL);
+	}
 	return tun;
+}
+
+/* With somebody to read from it a device that is up gets a carrier. The kernel hears of that a
+ * moment later, and until then it drops what is sent. First it says that the device is running,
+ * then it gives it a queue, both under the lock that setting any flag waits for. */
+static void await_carrier(const char *name, int udp)
+{
+	struct timespec pause = { 0, 1000000 };
+	struct ifreq request = { 0 };
+
+	strcpy(request.ifr_name, name);
+	for (int i = 0; i < CARRIER_MS; i++, nanosleep(&pause, NULL)) {
+		if (ioctl(udp, SIOCGIFFLAGS, &request) < 0)
+			die("TUN device %s: %s", name, strerror(errno));
+		if (!(request.ifr_flags & IFF_UP))
+			return;
+		if (request.ifr_flags & IFF_RUNNING) {
+			ioctl(udp, SIOCSIFFLAGS, &request);
+			return;
+		}
+	}
 }
 
 static int open_udp(const struct sockaddr_in *at)
@@ -211,6 +238,7 @@ int main(int argc, char **argv)
 		die("%s: wants device, address and listen", argv[1]);
 	tun = open_tun(s.device);
 	udp = open_udp(&s.listen);
+	await_carrier(s.device, udp);
 	say("%s: %zu peers", s.device, s.peers);
 	confirm_settings(argv[1]);
 	for (;;) {
@@ -234,8 +262,11 @@ int main(int argc, char **argv)
 			}
 		}
 		/* no call is spent on poll while there is something on either side */
-		for (int i = 0; i < AT_ONCE; i++)
-			if (!(outwards(tun, udp, &s, packet) + inwards(tun, udp, packet)))
-				break;
+		for (int i = 0, out = 1, in = 1; i < AT_ONCE && (out || in); i++) {
+			out = outwards(tun, udp, &s, packet);
+			in = inwards(tun, udp, packet);
+			if (out == GONE)
+				start_again(argv);
+		}
 	}
 }
