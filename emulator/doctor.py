@@ -53,8 +53,8 @@ _TOOLS = {
     "ifconfig": "podwire cli: link NODE NODE up|down",
     "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
 }
-_SELDOM = ("tun",)
-"""Features that few plugins ask for."""
+_SELDOM = ("tun", "routes with several next hops")
+"""Features that few specs ask for."""
 _MODULES = {
     "veth": "veth",
     "bridge": "bridge",

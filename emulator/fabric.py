@@ -144,7 +144,7 @@ class _Table:
         speakers += [
             Router(node.name, (node.segment, *announcers[node.name].prefixes), node.place)
             for node in spec.nodes
-            if node.name in announcers and not wires.cut_off(node.name)
+            if node.name in announcers and not wires.apart(node.name)
         ]
         self._paths = Paths(speakers)
 

@@ -207,6 +207,12 @@ class Wires:
             return f"node {home} is cut off"
         return self._end(name, self._cables[name][0])
 
+    def apart(self, name: str) -> str:
+        """Why a node or outside host does not reach the routers of its own segment, or empty."""
+        segment = self.segment[name]
+        across = self._across(segment, self._switch[name], self._root[segment])
+        return self.cut_off(name) or across
+
     def _end(self, name: str, interface: str) -> str:
         for target in (name, f"{name}:{interface}"):
             if Fault("link", target) in self._faults:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import NamedTuple, NoReturn
 
 from emulator.errors import PodwireError, Problem, Unsupported
-from emulator.plan.resources import Htb, Qdisc, TcClass, TcFilter
+from emulator.plan.resources import Addr, Hop, Htb, Qdisc, Route, TcClass, TcFilter, multipath
 from emulator.substrate import control, encode, ethtool, htb, libc, nft, privilege, rtnl, tun
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
@@ -146,6 +146,13 @@ def _try_all() -> list[Tried]:
             "ip saddr 192.0.2.0/24 masquerade fully-random; }; }"
         )
 
+    def next_hops() -> None:
+        up = encode.ifinfo(index["t0"], rtnl.IFF_UP, rtnl.IFF_UP)
+        send(Message(rtnl.RTM_NEWLINK, 0, up))
+        send(encode.addr(Addr("", "t0", "192.0.2.1/24"), at, True))
+        hops = (Hop("192.0.2.2", "t0"), Hop("192.0.2.3", "t0"))
+        send(encode.route(multipath(Route("", "198.51.100.0/24", "", ""), hops), at, "create"))
+
     attempts: list[tuple[str, Callable[[], None]]] = [
         ("veth", link("t0", "veth", attr(rtnl.VETH_INFO_PEER, peer))),
         ("bridge", link("b0", "bridge", b"")),
@@ -157,6 +164,7 @@ def _try_all() -> list[Tried]:
         ("htb", lambda: shape("htb")),
         ("u32 filters", classify),
         ("nftables on bridges", bridge_filter),
+        ("routes with several next hops", next_hops),
     ]
     found = []
     for name, attempt in attempts:

@@ -85,7 +85,7 @@ def _only(plan: Plan, ns: str) -> Plan:
     part = Plan()
     for entry in plan:
         if entry.resource.ns == ns:
-            part.add([entry.resource], entry.source, entry.owner)
+            part.keep(entry)
     return part
 
 
