@@ -28,6 +28,7 @@ TOPOLOGIES = Path(__file__).parents[1] / "topologies"
 GOLDEN = Path(__file__).parent / "oracle"
 FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
+KUBE_ROUTER = {"plugin": "kube-router", "enableOverlay": False, "pods_per_node": 1}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
 CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "none": ({"plugin": "none"}, ()),
@@ -66,6 +67,22 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     ),
     "kubenet-router-cut": ({"plugin": "kubenet"}, (("link", "core1:eth0"),)),
     "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
+    "kube-router": (KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)}, ()),
+    "kube-router-without-egress": (KUBE_ROUTER | {"enablePodEgress": False}, ()),
+    "kube-router-would-tunnel": (KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS}, ()),
+    "kube-router-speaker-dead": (KUBE_ROUTER, (("daemon", "n1:gobgpd"),)),
+    "kube-router-watcher-dead": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 3},
+        (("daemon", "n1:watcher"), ("daemon", "n3:gobgpd")),
+    ),
+    "kube-router-reflector-dead": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 3, "rrServers": 1},
+        (("daemon", "n1:gobgpd"),),
+    ),
+    "kube-router-two-reflectors": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 4, "rrServers": 2},
+        (("daemon", "n1:gobgpd"), ("link", "n3")),
+    ),
     "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
     "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
     "host-gw-cables-cut": (
@@ -106,7 +123,8 @@ def test_golden(name: str) -> None:
 
 @st.composite
 def specs(
-    draw: st.DrawFn, plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet")
+    draw: st.DrawFn,
+    plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet", "kube-router"),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
     plugin = draw(st.sampled_from(plugins))
@@ -115,13 +133,16 @@ def specs(
     backend = draw(st.sampled_from(("vxlan", "host-gw", "udp"))) if flannel else ""
     where = racks[:1] if backend == "host-gw" else racks
     nodes = draw(st.lists(st.sampled_from(where), min_size=1, max_size=4))
-    options: dict[str, bool | str] = {}
+    options: dict[str, bool | int | str] = {}
     if plugin == "kubenet":
         ranges = ("0.0.0.0/0", "10.0.0.0/8", "10.244.0.0/16")
         options = {"nonMasqueradeCIDR": draw(st.sampled_from(ranges))}
     if flannel:
         names = ("ipMasq", "directRouting", "enableNFTables")
         options = {k: draw(st.booleans()) for k in names}
+    elif plugin == "kube-router":
+        options = {"enableOverlay": False, "enablePodEgress": draw(st.booleans())}
+        options["rrServers"] = draw(st.integers(0, 3))
     return small_spec(
         plugin,
         backend,
