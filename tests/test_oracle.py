@@ -67,7 +67,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     ),
     "kubenet-router-cut": ({"plugin": "kubenet"}, (("link", "core1:eth0"),)),
     "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
-    "kube-router": (KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)}, ()),
+    "kube-router": (
+        KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)},
+        (),
+    ),
     "kube-router-without-egress": (KUBE_ROUTER | {"enablePodEgress": False}, ()),
     "kube-router-would-tunnel": (KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS}, ()),
     "kube-router-speaker-dead": (KUBE_ROUTER, (("daemon", "n1:gobgpd"),)),
