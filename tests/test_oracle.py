@@ -30,6 +30,7 @@ GOLDEN = Path(__file__).parent / "oracle"
 FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
 WEAVE = {"plugin": "weave", "backend": "fastdp", "pods_per_node": 1}
+KUBE_ROUTER = {"plugin": "kube-router", "enableOverlay": False, "pods_per_node": 1}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
 
 
@@ -81,6 +82,22 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "weave-datapath-down": (WEAVE, (("interface", "n1:datapath"),)),
     "weave-sleeve": (WEAVE | {"backend": "sleeve", **TWO_RACKS}, ()),
     "weave-router-dead": (WEAVE | {"backend": "sleeve"}, (("daemon", "n1:weaver"),)),
+    "kube-router": (KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)}, ()),
+    "kube-router-without-egress": (KUBE_ROUTER | {"enablePodEgress": False}, ()),
+    "kube-router-would-tunnel": (KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS}, ()),
+    "kube-router-speaker-dead": (KUBE_ROUTER, (("daemon", "n1:gobgpd"),)),
+    "kube-router-watcher-dead": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 3},
+        (("daemon", "n1:watcher"), ("daemon", "n3:gobgpd")),
+    ),
+    "kube-router-reflector-dead": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 3, "rrServers": 1},
+        (("daemon", "n1:gobgpd"),),
+    ),
+    "kube-router-two-reflectors": (
+        KUBE_ROUTER | {"nodes": ("rack-a",) * 4, "rrServers": 2},
+        (("daemon", "n1:gobgpd"), ("link", "n3")),
+    ),
     "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
     "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
     "host-gw-cables-cut": (
@@ -132,7 +149,9 @@ def test_golden(name: str) -> None:
 @st.composite
 def specs(
     draw: st.DrawFn,
-    plugins: tuple[str, ...] = ("none", "host", "flannel", "canal", "kubenet", "cni", "weave"),
+    plugins: tuple[str, ...] = (
+        *("none", "host", "flannel", "canal", "kubenet", "cni", "weave", "kube-router"),
+    ),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
     plugin = draw(st.sampled_from(plugins))
@@ -156,6 +175,9 @@ def specs(
     if flannel:
         names = ("ipMasq", "directRouting", "enableNFTables")
         options = {k: draw(st.booleans()) for k in names}
+    elif plugin == "kube-router":
+        options = {"enableOverlay": False, "enablePodEgress": draw(st.booleans())}
+        options["rrServers"] = draw(st.integers(0, 3))
     return small_spec(
         plugin,
         backend,

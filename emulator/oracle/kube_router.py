@@ -85,7 +85,7 @@ class _Talk:
             return f"{one} and {other} are clients of route reflectors and do not talk"
         for name in (other, one):
             if why := self._wires.dead(name, "gobgpd"):
-                return f"{why}, so {one} and {other} have no session and forget each other's pods"
+                return f"{why}, so {one} and {other} have no session"
         if why := self._wires.between(one, other)[1]:
             return f"{why}, so the session of {one} and {other} has run out"
         return ""

@@ -43,6 +43,13 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "kubenet-shaped": lambda: compile_spec(load(TOPOLOGIES / "kubenet-shaped.yaml")),
     "weave": lambda: plan("weave", "fastdp", nodes=3),
     "weave-sleeve": lambda: plan("weave", "sleeve"),
+    "kube-router": lambda: plan("kube-router"),
+    "kube-router-two-racks": lambda: plan(
+        "kube-router", nodes=("rack-a", "rack-a", "rack-b"), enableOverlay=False
+    ),
+    "kube-router-reflector": lambda: plan(
+        "kube-router", nodes=3, rrServers=1, bgpGracefulRestart=True, enablePodEgress=False
+    ),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),
