@@ -82,7 +82,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "weave-datapath-down": (WEAVE, (("interface", "n1:datapath"),)),
     "weave-sleeve": (WEAVE | {"backend": "sleeve", **TWO_RACKS}, ()),
     "weave-router-dead": (WEAVE | {"backend": "sleeve"}, (("daemon", "n1:weaver"),)),
-    "kube-router": (KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)}, ()),
+    "kube-router": (
+        KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)},
+        (),
+    ),
     "kube-router-without-egress": (KUBE_ROUTER | {"enablePodEgress": False}, ()),
     "kube-router-would-tunnel": (KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS}, ()),
     "kube-router-speaker-dead": (KUBE_ROUTER, (("daemon", "n1:gobgpd"),)),

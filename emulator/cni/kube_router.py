@@ -15,8 +15,8 @@ kube-router leaves it for good. The ipsets ``kube-router-pod-subnets`` and ``kub
 are nftables sets of the same names in the table of the rule that asks them. The hold time is that
 of all sessions; kube-router sets it for sessions with routers alone.
 
-Not modelled: tunnels (IPIP, GUE), so a cluster that needs one is refused; routers as BGP peers;
-the service proxy and policies; ``/etc/iproute2/rt_tables`` and the CNI configuration; IPv6.
+Not modelled: tunnels (IPIP, GUE), so a cluster that needs one is refused; the service proxy and
+policies; ``/etc/iproute2/rt_tables`` and the CNI configuration; IPv6.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from ipaddress import IPv4Address
 
 from emulator.cni.context import Context, Learnt
 from emulator.datapath import bridged, gobgp
-from emulator.errors import Problem, Unsupported
+from emulator.datapath.autonomous import Announced, rack_routers
+from emulator.datapath.bird import Speaker
+from emulator.errors import Problem, SpecError, Unsupported
 from emulator.faults import Fault
 from emulator.plan.resources import File, NftTable, Resource, Route, Rule, daemon
 from emulator.spec.resolved import Node, Pod, ResolvedSpec
@@ -47,6 +49,7 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     """Everything on one node, its pods excepted. Unsupported where it would take a tunnel."""
     spec, at = context.spec, context.addressing
     _refuse_tunnels(spec)
+    _refuse_peers(spec)
     yield from bridged.bridge(_bridge(context, node))
     if spec.network.option("enableOverlay"):
         yield Rule(node.name, _RULE_PRIORITY, f"from {at.node_subnet[node.name]}", TUNNELS)
@@ -85,6 +88,14 @@ def learnt(context: Context, node: Node) -> Learnt:
         if peer.segment == node.segment and sessions.hears(node.name, peer.name):
             subnet, via = at.node_subnet[peer.name], at.node[peer.name]
             yield WATCHER, Route(node.name, subnet, via, node.interface, proto=PROTOCOL)
+
+
+def announced(context: Context, node: Node) -> Announced | None:
+    """What the routers of the node's segment hear of it, where it speaks to them."""
+    option = context.spec.network.option
+    if not option("peerRouters") or context.wires.dead(node.name, SPEAKER):
+        return None
+    return Announced(int(option("clusterAsn")), (context.addressing.node_subnet[node.name],))
 
 
 class _Sessions:
@@ -153,6 +164,20 @@ def _refuse_tunnels(spec: ResolvedSpec) -> None:
     )
 
 
+def _refuse_peers(spec: ResolvedSpec) -> None:
+    if not spec.network.option("peerRouters"):
+        return
+    place = str(spec.network.place)
+    if spec.routing != "bgp":
+        raise SpecError(
+            Problem(place, "peerRouters over routers with static routes", "routers that speak BGP",
+                    "write routing: bgp under underlay")
+        )  # fmt: skip
+    if spec.network.option("rrServers"):
+        hint = "a route reflector takes all that routers tell it, the node's own network included"
+        raise SpecError(Problem(place, "peerRouters with rrServers", "one of the two", hint))
+
+
 def _flags(spec: ResolvedSpec, node: Node) -> str:
     """What a kube-router of this node would be told about BGP, its annotation included."""
     option = spec.network.option
@@ -183,34 +208,60 @@ def _watcher(context: Context, node: Node) -> tuple[str, ...]:
 def _config(context: Context, node: Node) -> str:
     spec, at = context.spec, context.addressing
     own = at.node[node.name]
-    peers = [n for n in spec.nodes if n.name != node.name]
     servers = _servers(spec)
     reflects = node.name in servers
+    routers = _routers(context, node)
     tables = [*gobgp.speaker(int(spec.network.option("clusterAsn")), own)]
     if not reflects:  # a reflector takes and gives everything
-        tables += gobgp.policies("kube_router_import", "kube_router_export")
-        tables += gobgp.prefix_set("podcidrdefinedset", [at.node_subnet[node.name]])
-        tables += gobgp.prefix_set("defaultroutedefinedset", ["0.0.0.0/0"])
-        for name in ("iBGPpeerset", "allpeerset"):
-            tables += gobgp.neighbor_set(name, (at.node[n.name] for n in spec.nodes))
-        own_pods = gobgp.Statement("podcidrdefinedset", "iBGPpeerset", True)
-        default = gobgp.Statement("defaultroutedefinedset", "allpeerset", False)
-        tables += gobgp.policy("kube_router_export", [own_pods])
-        tables += gobgp.policy("kube_router_import", [default])
-    for peer in peers:
-        if not servers or servers & {node.name, peer.name}:
+        tables += _policies(context, node, [router.address for router in routers])
+    for router in routers:
+        tables += gobgp.neighbor(_session(context, own, router))
+    for peer in spec.nodes:
+        if peer.name != node.name and (not servers or servers & {node.name, peer.name}):
+            speaker = Speaker(at.node[peer.name], int(spec.network.option("clusterAsn")))
             client = reflects and peer.name not in servers
-            tables += gobgp.neighbor(_session(context, own, peer.name, client))
+            tables += gobgp.neighbor(_session(context, own, speaker, client))
     return gobgp.config(tables)
 
 
-def _session(context: Context, own: str, peer: str, client: bool) -> gobgp.Neighbor:
+def _routers(context: Context, node: Node) -> list[Speaker]:
+    if not context.spec.network.option("peerRouters"):
+        return []
+    return rack_routers(context.spec, context.addressing, node)
+
+
+def _policies(context: Context, node: Node, routers: list[str]) -> Iterator[gobgp.Table]:
+    """A node gives its own pods' prefix to everybody, and takes no default route.
+
+    Of routers it does not take the networks of the underlay either (the annotation
+    kube-router.io/node.bgp.customimportreject): its own would take the place of the kernel's.
+    """
+    spec, at = context.spec, context.addressing
+    nodes = [at.node[n.name] for n in spec.nodes]
+    yield from gobgp.policies("kube_router_import", "kube_router_export")
+    yield from gobgp.prefix_set("podcidrdefinedset", [at.node_subnet[node.name]])
+    yield from gobgp.prefix_set("defaultroutedefinedset", ["0.0.0.0/0"])
+    yield from gobgp.neighbor_set("iBGPpeerset", nodes)
+    yield from gobgp.neighbor_set("allpeerset", [*routers, *nodes])
+    exports = [gobgp.Statement("podcidrdefinedset", "iBGPpeerset", True)]
+    imports = [gobgp.Statement("defaultroutedefinedset", "allpeerset", False)]
+    if routers:
+        networks = [segment.cidr for segment in spec.segments]
+        yield from gobgp.prefix_set("customimportrejectdefinedset", networks, parts=True)
+        yield from gobgp.neighbor_set("externalpeerset", routers)
+        exports.append(gobgp.Statement("podcidrdefinedset", "externalpeerset", True))
+        imports.append(gobgp.Statement("customimportrejectdefinedset", "allpeerset", False))
+    yield from gobgp.policy("kube_router_export", exports)
+    yield from gobgp.policy("kube_router_import", imports)
+
+
+def _session(context: Context, own: str, other: Speaker, client: bool = False) -> gobgp.Neighbor:
     option = context.spec.network.option
     restarts = bool(option("bgpGracefulRestart"))
     return gobgp.Neighbor(
-        address=context.addressing.node[peer],
+        address=other.address,
         local=own,
-        as_number=int(option("clusterAsn")),
+        as_number=other.as_number,
         hold_time_s=int(option("bgpHoldtime")),
         connect_retry_s=int(option("connectRetry")),
         cluster_id=CLUSTER_ID if client else "",

@@ -146,6 +146,11 @@ class KubeRouterOptions(NetworkOptions):
         description="as many nodes, the first ones, are route reflectors (annotation rr.server) "
         "and all others their clients (rr.client); 0: all nodes are peers",
     )
+    peerRouters: bool = Field(
+        default=False,
+        description="sessions with the routers of a node's segment as well, which "
+        "underlay.routing: bgp makes speak BGP",
+    )
     bgpHoldtime: int = Field(
         default=90, ge=3, le=65535, description="seconds until a silent neighbour is given up"
     )

@@ -86,14 +86,14 @@ def policies(imports: str, exports: str) -> Iterable[Table]:
     )
 
 
-def prefix_set(name: str, prefixes: Iterable[str]) -> Iterable[Table]:
-    """A set of whole prefixes, none of their parts."""
+def prefix_set(name: str, prefixes: Iterable[str], *, parts: bool = False) -> Iterable[Table]:
+    """A set of prefixes, with all of their ``parts`` or none."""
     yield Table("[[defined-sets.prefix-sets]]", {"prefix-set-name": name})
     for prefix in prefixes:
         length = prefix.partition("/")[2]
         yield Table(
             "[[defined-sets.prefix-sets.prefix-list]]",
-            {"ip-prefix": prefix, "masklength-range": f"{length}..{length}"},
+            {"ip-prefix": prefix, "masklength-range": f"{length}..{32 if parts else length}"},
         )
 
 

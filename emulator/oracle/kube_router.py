@@ -27,6 +27,7 @@ class Model(model.Model):
         self.masquerade = bool(option("enablePodEgress"))
         self._tunnels = bool(option("enableOverlay"))
         self._everywhere = option("overlayType") == "full"
+        self._told_routers = bool(option("peerRouters"))
         names = [node.name for node in spec.nodes]
         count = int(option("rrServers"))
         self._reflectors, self._clients = names[:count], names[count:] if count else []
@@ -39,16 +40,22 @@ class Model(model.Model):
 
     def leg(self, near: str, far: str) -> Leg:
         """Over the segment, each direction for itself."""
-        _, cut = self.wires.between(near, far)
+        routers, cut = self.wires.between(near, far)
         there, back = self._unknown(near, far), self._unknown(far, near)
         words = f"{far} told {near} by BGP that it is the gateway to its pods: two routed hops"
-        return Leg(self.at.node[near], words, cut or there or back, node_broken=cut or there)
+        if routers:
+            words = f"{far} told its routers by BGP of its pods, and {near} leaves it to them"
+        broken = cut or there or back
+        return Leg(self.at.node[near], words, broken, 2 + routers, node_broken=cut or there)
 
     def _why_unknown(self, node: str, origin: str) -> str:
         """Why a node has no route to the pods of another one; empty when it has."""
         if self._tunnels and (self._everywhere or not self.same_segment(node, origin)):
             return f"kube-router would reach {origin} from {node} by a tunnel"
         if not self.same_segment(node, origin):
+            if self._told_routers:
+                dead = self.wires.dead(origin, "gobgpd")
+                return f"{dead}, so its routers have forgotten its pods" if dead else ""
             return (
                 f"{origin} is in another subnet than {node}, where kube-router leaves the way to "
                 "its pods to the fabric, which knows none"
