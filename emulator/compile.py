@@ -16,6 +16,7 @@ from emulator.plan import Plan
 from emulator.plan.check import check, told
 from emulator.plan.resources import Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
+from emulator.wires import Wires
 
 
 def compile_spec(spec: ResolvedSpec, addressing: Addressing | None = None) -> Plan:
@@ -104,7 +105,11 @@ def _behind(about: Context) -> Behind:
 def _learnt(plan: Plan, about: Context, faults: Sequence[Fault] = ()) -> None:
     """Add what daemons write: expected, never written by us."""
     plugin, label = _plugin(about.spec)
-    routes = fabric.learnt(about.spec, about.addressing, _announcers(about), _behind(about), faults)
+
+    def told(wires: Wires) -> fabric.Announcers:
+        return _announcers(about._replace(wires=wires))
+
+    routes = fabric.learnt(about.spec, about.addressing, told, _behind(about), faults)
     for router, route in routes:
         source = f"underlay: {fabric.DAEMON} of {router.name}"
         plan.add([route], source, "expected", fabric.DAEMON)

@@ -14,7 +14,7 @@ it died, by the faults before that one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from emulator.datapath import bird
 from emulator.datapath.autonomous import Announced, as_numbers
@@ -99,22 +99,25 @@ def _config(
 def learnt(
     spec: ResolvedSpec,
     at: Addressing,
-    announcers: Announcers,
+    announcers: Callable[[Wires], Announcers],
     behind: Behind,
     faults: Sequence[Fault] = (),
 ) -> Iterator[tuple[Router, Route]]:
-    """The routes that the daemons of the routers write, once they have converged."""
+    """The routes that the daemons of the routers write, once they have converged.
+
+    ``announcers``: what nodes say under one state of the cables and daemons.
+    """
     if spec.routing != "bgp":
         return
     wires = Wires(spec, faults)
-    now = _Table(spec, at, announcers, behind, wires)
+    now = _Table(spec, at, announcers(wires), behind, wires)
     for router in spec.routers:
         died = Fault("daemon", f"{router.name}:{DAEMON}")
         if died not in faults:
             yield from ((router, route) for route in now.of(router))
             continue
         before = Wires(spec, faults[: faults.index(died)])
-        for route in _Table(spec, at, announcers, behind, before).of(router):
+        for route in _Table(spec, at, announcers(before), behind, before).of(router):
             left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
             if left:
                 yield router, multipath(route, left)
