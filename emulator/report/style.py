@@ -77,6 +77,7 @@ LOOKS: dict[str, Look] = {
     "vxlan": Look("VXLAN", "#EE6677", "^", "\\\\\\", "-."),
     "vxlan+directRouting": Look("VXLAN + directRouting", "#AA3377", "v", "xxx", ":"),
     "udp": Look("flannel udp", "#999933", "<", "oo", ":"),
+    "kube-router": Look("kube-router", "#44AA99", "h", "**", "--"),
     "canal": Look("Canal", "#117733", "p", "++"),
     "kubenet": Look("kubenet", "#DDAA33", "h", "|||"),
     "fastdp": Look("Weave fastdp", "#004488", "8", "..", "-."),

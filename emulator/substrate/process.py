@@ -40,6 +40,7 @@ PACKAGES = {
     "mnexec": "mininet",
     "bird": "bird2",
     "gobgpd": "gobgpd",
+    "gobgp": "gobgpd",
     "brctl": "bridge-utils",
     "ifconfig": "net-tools",
     "gcc": "gcc",

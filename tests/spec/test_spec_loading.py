@@ -182,6 +182,7 @@ NODES_AND_PODS = {
     "cni-podman": (2, 4),
     "kube-router": (3, 6),
     "kube-router-two-racks": (4, 4),
+    "kube-router-peer-routers": (4, 4),
     "canal": (2, 4),
     "kubenet": (2, 4),
     "kubenet-shaped": (2, 4),

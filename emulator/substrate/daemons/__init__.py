@@ -2,7 +2,7 @@
 
 Nothing is executed: a plan names them as it names a program, and the child that would become the
 program calls the function instead. So they need no path that exists in a namespace, start at once
-and share the interpreter's memory (docs/decisions/0014-daemons-in-forks.md).
+and share the interpreter's memory (docs/decisions/0013-daemons-in-forks.md).
 """
 
 from __future__ import annotations

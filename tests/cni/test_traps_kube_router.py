@@ -1,0 +1,305 @@
+"""One test for each mistake that is easily made with kube-router."""
+
+from __future__ import annotations
+
+import tomllib
+from typing import Any, TypeVar
+
+import pytest
+from small_plans import plan, spec
+
+from emulator.compile import compile_spec, faulted
+from emulator.errors import SpecError, Unsupported
+from emulator.faults import Fault
+from emulator.ipam import allocate
+from emulator.plan import Plan
+from emulator.plan.resources import (
+    Bridge,
+    File,
+    Interface,
+    NftTable,
+    Process,
+    Resource,
+    Route,
+    Rule,
+    Sysctl,
+)
+
+T = TypeVar("T", bound=Resource)
+
+ONE_RACK = plan("kube-router", nodes=4, pods=2)
+RACKS = ("rack-a", "rack-a", "rack-b", "rack-b")
+TWO_RACKS = plan("kube-router", nodes=RACKS, enableOverlay=False)
+
+
+def of(made: Plan, kind: type[T], ns: str) -> list[T]:
+    return [r for e in made if type(r := e.resource) is kind and r.ns == ns]
+
+
+def told(made: Plan, node: str) -> dict[str, Any]:
+    """gobgpd's configuration."""
+    (file,) = of(made, File, node)
+    return tomllib.loads(file.text)
+
+
+def neighbours(made: Plan, node: str) -> set[str]:
+    return {n["config"]["neighbor-address"] for n in told(made, node).get("neighbors", ())}
+
+
+def policy(made: Plan, node: str, name: str) -> list[tuple[str, str, str]]:
+    (found,) = (p for p in told(made, node)["policy-definitions"] if p["name"] == name)
+    return [
+        (
+            s["conditions"]["match-prefix-set"]["prefix-set"],
+            s["conditions"]["match-neighbor-set"]["neighbor-set"],
+            s["actions"]["route-disposition"],
+        )
+        for s in found["statements"]
+    ]
+
+
+def prefixes(made: Plan, node: str, name: str) -> dict[str, str]:
+    sets = told(made, node)["defined-sets"]["prefix-sets"]
+    (found,) = (one["prefix-list"] for one in sets if one["prefix-set-name"] == name)
+    return {one["ip-prefix"]: one["masklength-range"] for one in found}
+
+
+def learnt(made: Plan, node: str) -> dict[str, str]:
+    """Where the watcher sends each subnet."""
+    theirs = (e for e in made if e.owner == "expected" and e.writer == "watcher")
+    return {r.dst: r.via for e in theirs if type(r := e.resource) is Route and r.ns == node}
+
+
+def rules(made: Plan, node: str, table: str) -> str:
+    return next(t.text for t in of(made, NftTable, node) if t.name == table)
+
+
+def after(*faults: Fault, **options: Any) -> Plan:
+    about = spec("kube-router", nodes=3, **options)
+    at = allocate(about)
+    return faulted(compile_spec(about, at), about, at, faults)
+
+
+def dead(target: str) -> Fault:
+    return Fault("daemon", target)
+
+
+# --- pods ---------------------------------------------------------------------------------
+
+
+def test_the_bridge_is_kube_routers_with_hairpin_and_no_route_for_the_cluster() -> None:
+    assert [b.name for b in of(ONE_RACK, Bridge, "n1")] == ["kube-bridge"]
+    ports = [i for i in of(ONE_RACK, Interface, "n1") if i.master]
+    assert len(ports) == 2
+    assert all(i.master == "kube-bridge" and i.hairpin for i in ports)
+    assert [(r.dst, r.via) for r in of(ONE_RACK, Route, "n1-p1")] == [("default", "10.244.1.1")]
+
+
+@pytest.mark.parametrize("mtu", [1500, 9000])
+def test_pods_have_the_mtu_of_the_uplink_whatever_overlay_says(mtu: int) -> None:
+    """The help text speaks of room for IPIP; the code leaves none."""
+    made = plan("kube-router", mtu=mtu, enableOverlay=True)
+    for ns, dev in (("n1-p1", "eth0"), ("n1", "kube-bridge"), ("n1", "eth0")):
+        assert [i.mtu for i in of(made, Interface, ns) if i.name == dev] == [mtu]
+
+
+def test_reverse_path_filters_are_left_alone_where_they_are_not_strict() -> None:
+    named = {s.name for s in of(ONE_RACK, Sysctl, "n1") if s.name.endswith("rp_filter")}
+    assert named == {f"net/ipv4/conf/{scope}/rp_filter" for scope in ("all", "default")}
+    assert {s.value for s in of(ONE_RACK, Sysctl, "n1") if s.name in named} == {"0"}
+
+
+# --- rules --------------------------------------------------------------------------------
+
+
+def test_what_goes_to_a_node_is_not_masqueraded() -> None:
+    text = rules(ONE_RACK, "n1", "nat")
+    (rule,) = (row.strip() for row in text.splitlines() if "masquerade" in row)
+    assert rule == (
+        "ip saddr @kube-router-pod-subnets ip daddr != @kube-router-pod-subnets "
+        "ip daddr != @kube-router-node-ips masquerade fully-random"
+    )
+    for number in range(1, 5):
+        assert f"192.168.1.{10 + number}" in text, "all nodes, our own included"
+        assert f"10.244.{number}.0/24" in text
+
+
+def test_without_pod_egress_nothing_is_masqueraded() -> None:
+    made = plan("kube-router", enablePodEgress=False)
+    assert [t.name for t in of(made, NftTable, "n1")] == ["filter"]
+
+
+def test_forwarding_is_accepted_into_and_out_of_the_bridge_and_out_of_the_uplink() -> None:
+    rows = [
+        row.strip() for row in rules(ONE_RACK, "n1", "filter").splitlines() if "accept c" in row
+    ]
+    assert [row.partition(" accept")[0] for row in rows] == [
+        'oifname "eth0"', 'oifname "kube-bridge"', 'iifname "kube-bridge"',
+    ]  # fmt: skip
+
+
+# --- routes -------------------------------------------------------------------------------
+
+
+def test_routes_have_protocol_17_which_is_not_zebras() -> None:
+    routes = [r for r in of(ONE_RACK, Route, "n1") if r.dst.startswith("10.244.")]
+    assert [(r.dst, r.via, r.dev) for r in routes] == [
+        (f"10.244.{n}.0/24", f"192.168.1.{10 + n}", "eth0") for n in (2, 3, 4)
+    ]
+    assert {(r.proto, r.scope, r.table) for r in routes} == {("17", "global", 254)}
+
+
+def test_they_are_the_watchers_and_not_ours() -> None:
+    theirs = {e.owner for e in ONE_RACK if getattr(e.resource, "proto", "") == "17"}
+    assert theirs == {"expected"}
+
+
+def test_without_overlay_there_are_routes_to_the_own_subnet_alone() -> None:
+    assert learnt(TWO_RACKS, "n1") == {"10.244.2.0/24": "192.168.1.12"}
+    assert learnt(TWO_RACKS, "n3") == {"10.244.4.0/24": "192.168.2.12"}
+
+
+def test_table_77_is_asked_with_overlay_only_and_holds_nothing_without_tunnels() -> None:
+    for number in range(1, 5):
+        selector = f"from 10.244.{number}.0/24"
+        assert of(ONE_RACK, Rule, f"n{number}") == [Rule(f"n{number}", 32765, selector, 77)]
+        assert of(TWO_RACKS, Rule, f"n{number}") == []
+    assert {r.table for e in ONE_RACK if type(r := e.resource) is Route} == {254}
+
+
+@pytest.mark.parametrize(
+    ("options", "nodes", "found"),
+    [
+        ({}, RACKS, r"enableOverlay with nodes in 2 segments \(rack-a, rack-b\)"),
+        ({"overlayType": "full"}, 2, "overlayType full, a tunnel to every node"),
+    ],
+)
+def test_what_takes_a_tunnel_is_refused_with_the_remedy(
+    options: dict[str, Any], nodes: Any, found: str
+) -> None:
+    with pytest.raises(Unsupported, match=rf"{found}(.|\n)*enableOverlay: false"):
+        plan("kube-router", nodes=nodes, **options)
+
+
+# --- BGP ----------------------------------------------------------------------------------
+
+
+def test_all_nodes_are_peers_also_across_racks() -> None:
+    for made in (ONE_RACK, TWO_RACKS):
+        assert all(len(neighbours(made, f"n{number}")) == 3 for number in range(1, 5))
+    (one, *_) = told(ONE_RACK, "n1")["neighbors"]
+    assert one["config"] == {"neighbor-address": "192.168.1.12", "peer-as": 64512}
+    assert one["transport"]["config"]["local-address"] == "192.168.1.11"
+    assert one["timers"]["config"] == {
+        "hold-time": 90, "keepalive-interval": 30, "connect-retry": 120,
+    }  # fmt: skip
+    assert "graceful-restart" not in one
+
+
+def test_a_node_gives_its_own_prefix_alone_and_takes_no_default_route() -> None:
+    assert told(ONE_RACK, "n1")["global"]["apply-policy"]["config"] == {
+        "import-policy-list": ["kube_router_import"],
+        "default-import-policy": "accept-route",
+        "export-policy-list": ["kube_router_export"],
+        "default-export-policy": "reject-route",
+    }
+    exports = policy(ONE_RACK, "n1", "kube_router_export")
+    assert exports == [("podcidrdefinedset", "iBGPpeerset", "accept-route")]
+    assert prefixes(ONE_RACK, "n1", "podcidrdefinedset") == {"10.244.1.0/24": "24..24"}
+    imports = policy(ONE_RACK, "n1", "kube_router_import")
+    assert imports == [("defaultroutedefinedset", "allpeerset", "reject-route")]
+
+
+def test_gobgpd_is_told_of_new_neighbours_and_started_anew_for_other_flags() -> None:
+    def gobgpd(made: Plan) -> Process:
+        return next(p for p in of(made, Process, "n1") if p.name == "gobgpd")
+
+    one = gobgpd(ONE_RACK)
+    assert one.reads == (of(ONE_RACK, File, "n1")[0].path,)
+    assert gobgpd(plan("kube-router", nodes=2)) == one
+    assert gobgpd(plan("kube-router", clusterAsn=64600)) != one
+    assert gobgpd(plan("kube-router", rrServers=1)) != one
+
+
+def test_clients_of_reflectors_speak_with_these_alone() -> None:
+    made = plan("kube-router", nodes=4, rrServers=2)
+    servers = {"192.168.1.11", "192.168.1.12"}
+    assert neighbours(made, "n3") == neighbours(made, "n4") == servers
+    assert len(neighbours(made, "n1")) == 3
+    clients = {
+        n["config"]["neighbor-address"]
+        for n in told(made, "n1")["neighbors"]
+        if "route-reflector" in n
+    }
+    assert clients == {"192.168.1.13", "192.168.1.14"}, "not the other reflector"
+    assert "policy-definitions" not in told(made, "n1"), "a reflector filters nothing"
+    assert "policy-definitions" in told(made, "n3")
+
+
+def test_graceful_restart_is_off_unless_asked_for() -> None:
+    made = plan("kube-router", bgpGracefulRestart=True)
+    (one,) = told(made, "n1")["neighbors"]
+    assert one["graceful-restart"]["config"] == {
+        "enabled": True, "restart-time": 90, "deferral-time": 360,
+    }  # fmt: skip
+    assert one["afi-safis"][0]["mp-graceful-restart"]["config"] == {"enabled": True}
+    assert next(p for p in of(made, Process, "n1") if p.name == "gobgpd").argv[-1] == "-r"
+
+
+def test_of_routers_a_node_does_not_take_its_own_network() -> None:
+    """It would take the place of the kernel's own route to it."""
+    about = spec("kube-router", nodes=RACKS, enableOverlay=False, peerRouters=True)
+    made = compile_spec(about._replace(routing="bgp"))
+    assert neighbours(made, "n1") - neighbours(TWO_RACKS, "n1") == {"192.168.1.1"}
+    networks = {"192.168.1.0/24": "24..32", "192.168.2.0/24": "24..32"}
+    assert prefixes(made, "n1", "customimportrejectdefinedset") == networks
+    refused = ("customimportrejectdefinedset", "allpeerset", "reject-route")
+    assert refused in policy(made, "n1", "kube_router_import")
+    given = ("podcidrdefinedset", "externalpeerset", "accept-route")
+    assert given in policy(made, "n1", "kube_router_export")
+    (speaker,) = (n for n in told(made, "n1")["neighbors"] if n["config"]["peer-as"] != 64512)
+    assert speaker["config"]["peer-as"] == 4_200_000_001
+    assert learnt(made, "n1") == learnt(TWO_RACKS, "n1"), "the rest is the default route's"
+
+
+@pytest.mark.parametrize(
+    ("routing", "options", "hint"),
+    [("static", {}, "routing: bgp"), ("bgp", {"rrServers": 1}, "a route reflector takes all")],
+)
+def test_routers_as_peers_are_refused_where_they_cannot_be(
+    routing: Any, options: dict[str, Any], hint: str
+) -> None:
+    about = spec("kube-router", peerRouters=True, **options)
+    with pytest.raises(SpecError, match=hint):
+        compile_spec(about._replace(routing=routing))
+
+
+# --- faults -------------------------------------------------------------------------------
+
+
+def test_a_dead_gobgpd_is_forgotten_by_all_and_its_node_forgets_nothing() -> None:
+    made = after(dead("n1:gobgpd"))
+    assert set(learnt(made, "n1")) == {"10.244.2.0/24", "10.244.3.0/24"}
+    assert set(learnt(made, "n2")) == {"10.244.3.0/24"}
+
+
+def test_a_dead_watcher_keeps_what_was_there_when_it_died() -> None:
+    watcher, speaker = dead("n1:watcher"), dead("n3:gobgpd")
+    assert set(learnt(after(watcher, speaker), "n1")) == {"10.244.2.0/24", "10.244.3.0/24"}
+    assert set(learnt(after(speaker, watcher), "n1")) == {"10.244.2.0/24"}
+    assert set(learnt(after(watcher), "n2")) == {"10.244.1.0/24", "10.244.3.0/24"}
+    gone = after(watcher, Fault("interface", "n1:eth0"))
+    assert learnt(gone, "n1") == {}, "the kernel asks nobody"
+
+
+@pytest.mark.parametrize("kind", ["link", "node", "interface"])
+def test_a_node_without_a_cable_has_no_sessions(kind: Any) -> None:
+    made = after(Fault(kind, "n1:eth0" if kind == "interface" else "n1"))
+    assert learnt(made, "n1") == {}
+    assert set(learnt(made, "n2")) == {"10.244.3.0/24"}
+
+
+def test_without_their_reflector_clients_know_nothing() -> None:
+    assert learnt(after(dead("n1:gobgpd"), rrServers=1), "n2") == {}
+    assert set(learnt(after(dead("n1:gobgpd"), rrServers=2), "n3")) == {"10.244.2.0/24"}
+    assert set(learnt(after(rrServers=1), "n2")) == {"10.244.1.0/24", "10.244.3.0/24"}
