@@ -27,7 +27,7 @@ class Model(model.Model):
         self.masquerade = bool(option("enablePodEgress"))
         self._tunnels = bool(option("enableOverlay"))
         self._everywhere = option("overlayType") == "full"
-        self._told_routers = bool(option("peerRouters"))
+        self._told_routers = self.by_routers = bool(option("peerRouters"))
         names = [node.name for node in spec.nodes]
         count = int(option("rrServers"))
         self._reflectors, self._clients = names[:count], names[count:] if count else []
@@ -39,14 +39,19 @@ class Model(model.Model):
         return ("gobgpd", "watcher")
 
     def leg(self, near: str, far: str) -> Leg:
-        """Over the segment, each direction for itself."""
-        routers, cut = self.wires.between(near, far)
+        """Over the segment, or by routers that have been told; each direction for itself."""
         there, back = self._unknown(near, far), self._unknown(far, near)
-        words = f"{far} told {near} by BGP that it is the gateway to its pods: two routed hops"
-        if routers:
+        node = self.at.node[near]
+        if self._told_routers and not self.same_segment(near, far):
+            routers, cut = self.wires.between(near, far, True, True)
+            _, node_cut = self.wires.between(near, far, True, False)
             words = f"{far} told its routers by BGP of its pods, and {near} leaves it to them"
-        broken = cut or there or back
-        return Leg(self.at.node[near], words, broken, 2 + routers, node_broken=cut or there)
+            return Leg(
+                node, words, cut or there or back, 2 + routers, node_broken=node_cut or there
+            )
+        _, cut = self.wires.between(near, far)
+        words = f"{far} told {near} by BGP that it is the gateway to its pods: two routed hops"
+        return Leg(node, words, cut or there or back, node_broken=cut or there)
 
     def _why_unknown(self, node: str, origin: str) -> str:
         """Why a node has no route to the pods of another one; empty when it has."""
