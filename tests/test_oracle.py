@@ -153,14 +153,7 @@ def test_golden(name: str) -> None:
 def specs(
     draw: st.DrawFn,
     plugins: tuple[str, ...] = (
-        "none",
-        "host",
-        "flannel",
-        "canal",
-        "kubenet",
-        "cni",
-        "weave",
-        "kube-router",
+        *("none", "host", "flannel", "canal", "kubenet", "cni", "weave", "kube-router"),
     ),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
@@ -322,6 +315,23 @@ def test_host_gw_behind_a_router_is_lost() -> None:
     across = next(p for p in matrix if (p.client, p.server) == ("n1-p1", "n2-p1"))
     assert matrix[across].outcome == "lost"
     assert "behind a router" in matrix[across].reason
+
+
+def test_a_router_that_died_first_still_knows_pods_that_all_others_have_forgotten() -> None:
+    about = KUBE_ROUTER | {"peerRouters": True, "nodes": ("rack-a", "rack-a", "rack-b")}
+    spec = small_spec(**about)._replace(routing="bgp")
+    speaker, router = (fault(spec, "daemon", name) for name in ("n1:gobgpd", "core1:bird"))
+
+    def ttl(client: str, server: str, *faults: Fault) -> int:
+        matrix = predict(spec, allocate(spec), faults)
+        return next(e.ttl for p, e in matrix.items() if (p.client, p.server) == (client, server))
+
+    assert ttl("n2-p1", "n1-p1") == 62
+    assert ttl("n3-p1", "n1-p1") == 61
+    assert ttl("n2-p1", "n1-p1", speaker) == ttl("n3-p1", "n1-p1", speaker) == 0
+    assert ttl("n2-p1", "n1-p1", speaker, router) == 0
+    assert ttl("n2-p1", "n1-p1", router, speaker) == 61
+    assert ttl("n2", "n1-p1", router, speaker) == 62
 
 
 def test_segments_without_a_router_are_lost() -> None:
