@@ -63,6 +63,7 @@ def journal(c: Cluster, node: str) -> list[str]:
 
 def test_binaries_make_what_verify_then_expects(c: Cluster) -> None:
     assert c.verify().good
+    assert c.inside(lambda net: net["n1-p1"].IP()) == "10.244.1.2"
     # the addresses that were predicted are those that host-local has given
     assert c.addressing.pod == {"n1-p1": "10.244.1.2", "n2-p1": "10.244.2.2"}
     (name,) = journal(c, "n1")
@@ -188,7 +189,8 @@ def test_a_binary_that_misbehaves_is_named_and_the_lab_stays(
         # the specification asks for DEL after an ADD that failed
         assert len(c.node("n1").run(["cat", "/tmp/deleted"]).stdout.split()) == 1
         c.node("n1").run(["rm", "/tmp/deleted"])
-    assert c.verify(probes=False).good
+    assert c.verify(probes=name == "error").good
+    assert c.pod("n1-p1").ip == c.facts().pods["n1-p1"]
     processes = c.node("n1").run(["ps", "-eo", "args"]).stdout.decode()
     assert "sleep 100" not in processes and str(bin_dir) not in processes
 
