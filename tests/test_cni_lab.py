@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cni_binaries import RELEASES, binary, conflist
+from waiting import until
 
 from emulator import Cluster
 from emulator.errors import PodwireError, SpecError, Unsupported
@@ -148,6 +149,45 @@ def test_pods_come_and_go_and_faults_hold(c: Cluster) -> None:
 def test_a_lab_changes_from_and_to_a_plugin_that_is_compiled(c: Cluster) -> None:
     c.apply(load(BRIDGE, {"spec.network": {"plugin": "flannel"}, "spec.pods.perNode": 1}))
     assert c.verify(probes=False).good
+    c.apply(spec())
+    assert c.verify(probes=False).good
+
+
+SERVE = (
+    "import socket; s = socket.create_server(('', 80)); c, at = s.accept(); c.send(at[0].encode())"
+)
+ASK = "import socket; print(socket.create_connection(('192.168.50.11', 8080), 5).recv(99).decode())"
+
+
+def test_capabilities_reach_the_binaries_that_ask_for_them(c: Cluster) -> None:
+    found = json.loads((ROOT / "topologies/conflists/bridge.conflist").read_text())
+    found["plugins"] += [
+        {"type": "bandwidth", "capabilities": {"bandwidth": True}},
+        {"type": "tuning", "capabilities": {"mac": True}},
+    ]
+    # portmap 1.1.1 looks for chains of IPv6 whatever the addresses are
+    found["disableCheck"] = True
+    ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
+    limits = {"ingressRate": 10**7, "ingressBurst": 10**6}
+    mac = "02:11:22:33:44:55"
+    c.apply(
+        spec(
+            conflist=json.dumps(found),
+            capabilities={"bandwidth": limits},
+            podCapabilities={"n1-p1": {"portMappings": ports, "mac": mac}},
+        )
+    )
+    observed = c.observed()
+    assert re.search(r"^n1 qdisc veth\w+ tbf rate 10000000bit", observed, re.M)
+    assert re.search(rf"^n1-p1 interface eth0 up mtu 1500 mac {mac}", observed, re.M)
+    assert mac not in re.findall(r"^n2-p1 interface eth0 .*", observed, re.M)[0]
+    assert c.verify(probes=False).good
+    server = c.pod("n1-p1").start(["python3", "-c", SERVE])
+    until(lambda: c.pod("n1-p1").listening("tcp", 80), "the server listens")
+    # a port of the node leads to the pod, which sees who asks
+    seen = c.host("client").run(["python3", "-c", ASK]).stdout.decode().strip()
+    assert seen == c.host("client").ip
+    server.wait(5.0)
     c.apply(spec())
     assert c.verify(probes=False).good
 
