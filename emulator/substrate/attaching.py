@@ -120,7 +120,11 @@ class Attacher:
             except chain.PluginFailed as again:
                 raise PodwireError(*failed.problems, *again.problems) from failed
             raise
-        self._files.write(a.ns, record._replace(added=added))
+        record = record._replace(added=added)
+        self._files.write(a.ns, record)
+        _, complaints = yield from _check_each(a.ns, [record])
+        if complaints:
+            self._files.write(a.ns, record._replace(complaints=tuple(complaints)))
 
     def _delete_each(self, ns: str, owed: Sequence[Record]) -> Run[None]:
         problems: list[Problem | str] = []
@@ -192,6 +196,10 @@ class Attacher:
             asked += count
             said += words
         return asked, said
+
+    def complaints(self) -> list[str]:
+        """What CHECK complained of right after ADD, when nobody else had changed anything."""
+        return [words for _, record in self._files.journals() for words in record.complaints]
 
     def results(self) -> Iterator[tuple[Attachment, Result]]:
         """The result of each attachment that is whole."""
