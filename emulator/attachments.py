@@ -8,7 +8,6 @@ What the result of ADD promises is verified by itself, and CHECK asks the binari
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from ipaddress import ip_interface
 
 from emulator.conflist.results import Result
 from emulator.errors import PodwireError
@@ -92,7 +91,7 @@ class Attachments:
         found: dict[str, str] = {}
         for a, result in self.attacher.results():
             for address, device in _own(a, result):
-                if device:
+                if device and ":" not in address:
                     found.setdefault(a.pod, address.partition("/")[0])
         return planned._replace(pod={**planned.pod, **found}) if found else planned
 
@@ -118,10 +117,13 @@ class Attachments:
         return lines
 
     def broken(self, observed: State) -> list[str]:
-        """What results promise and the kernel does not hold, and what CHECK complains of."""
+        """What results promise and the kernel does not hold, and what CHECK complains of now and
+        did not right after ADD."""
         said = [words for a, r in self.attacher.results() for words in broken(a, r, observed)]
         if not said:
             _, said = self.attacher.check()
+            ever = self.attacher.complaints()
+            said = [words for words in said if words not in ever]
         return said
 
 
@@ -157,7 +159,7 @@ def _device(r: Resource) -> str:
 
 
 def broken(a: Attachment, result: Result, observed: State) -> Iterator[str]:
-    """What a result of ADD promises and the kernel does not hold, IPv4 and interfaces."""
+    """What a result of ADD promises and the kernel does not hold."""
 
     def missing(resource: Resource, found: Resource | None) -> str:
         instead = f", found {line(found)}" if found else ""
@@ -188,11 +190,10 @@ def broken(a: Attachment, result: Result, observed: State) -> Iterator[str]:
 
 
 def _own(a: Attachment, result: Result) -> Iterator[tuple[str, str]]:
-    """The IPv4 addresses of a result with the pod's interface that each is on, or nothing."""
+    """The addresses of a result with the pod's interface that each is on, or nothing."""
     for ip in result.ips:
-        if ip_interface(ip.address).version == 4:
-            on = result.interfaces[ip.interface] if ip.interface >= 0 else None
-            yield ip.address, on.name if on and on.sandbox else ""
+        on = result.interfaces[ip.interface] if ip.interface >= 0 else None
+        yield ip.address, on.name if on and on.sandbox else ""
 
 
 __all__ = ["Attachments", "broken", "left"]

@@ -18,7 +18,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from emulator.compile import compile_spec
 from emulator.doctor import require
@@ -37,6 +37,9 @@ from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
 from emulator.topo import read as read_topo
 from emulator.verify import Report
+
+if TYPE_CHECKING:
+    from emulator.substrate.mininet import Cable
 
 Progress = Callable[[str, int, int], None]
 """Hears (what, done, all) while something long goes on."""
@@ -360,7 +363,11 @@ class Cluster(Home):
         """
         compiled = compile_spec(spec)
         self.warnings = require(spec, daemons(compiled))
-        done: list[str] = control.ask(self.world, "apply", spec)
+        try:
+            done: list[str] = control.ask(self.world, "apply", spec)
+        except PodwireError:
+            self._take_addresses(self.facts().pods)  # pods may have been attached anew
+            raise
         self._become(spec)
         self.__dict__["plan"] = compiled
         self._take_addresses(self.facts().pods)
@@ -389,6 +396,7 @@ class Cluster(Home):
         binaries, for a pod, a node, or all; what was done and answered. PodwireError.
         """
         lines: list[str] = control.ask(self.world, "cni", verb, place)
+        self._take_addresses(self.facts().pods)
         return lines
 
     def observed(self) -> str:
@@ -396,18 +404,27 @@ class Cluster(Home):
         text: str = control.ask(self.world, "observed")
         return text
 
+    def cables(self) -> Sequence[Cable]:
+        """Every veth pair between two places, with the addresses of its ends."""
+        from emulator.stations import cables
+
+        if self.spec.network.plugin != "cni":
+            return cables(self.spec, self.plan)
+        made: Sequence[Cable] = control.ask(self.world, "cables")
+        return made
+
     def inside(self, work: Callable[[Any], T]) -> T:
         """Run ``work(net)`` in the lab on a Mininet view of it; its result comes back pickled.
 
         It runs in a child of this process that has entered the lab's namespaces.
         """
-        spec, plan = self.spec, self.plan
+        spec, wires = self.spec, self.cables()
 
         def child() -> T:
-            from emulator.stations import cables, stations
+            from emulator.stations import stations
             from emulator.substrate.mininet import view
 
-            net = view(stations(spec), cables(spec, plan))
+            net = view(stations(spec), wires)
             try:
                 return work(net)
             finally:
@@ -417,12 +434,13 @@ class Cluster(Home):
 
     def mininet_cli(self) -> int:
         """Mininet's own command line on this terminal; returns its exit code."""
+        wires = self.cables()
 
         def child() -> None:
-            from emulator.stations import cables, stations
+            from emulator.stations import stations
             from emulator.substrate.mininet import interactive, view
 
-            interactive(view(stations(self.spec), cables(self.spec, self.plan)))
+            interactive(view(stations(self.spec), wires))
 
         return inside.foreground(self.world, child)
 

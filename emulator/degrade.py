@@ -24,6 +24,7 @@ from emulator.plan.resources import (
     Interface,
     Key,
     Neigh,
+    NftTable,
     Process,
     Resource,
     Route,
@@ -77,6 +78,7 @@ def mended(desired: Plan, before: Plan) -> Plan:
         if (
             entry.owner == "expected"
             and not entry.writer
+            and type(entry.resource) is not NftTable
             and (was is None or was.resource != entry.resource)
         ):
             entry = entry._replace(owner="applied")

@@ -152,6 +152,7 @@ class Supervisor:
             "verify": lambda probes, wait_s: self.verify(probes, wait_s, _teller(link)),
             "plan": lambda: self._current().text(),
             "observed": self.observed,
+            "cables": lambda: cables(self.spec, self._whole(self.plan)),
             "preview": self.preview,
         }
         writers: dict[str, Callable[..., Any]] = {
@@ -347,6 +348,7 @@ class Supervisor:
         except (PodwireError, OSError) as error:
             try:
                 self._converge(back, desired(), whatever_fails=True)
+                self.addressing = self.attachments.addresses(self.addressing)
             except (PodwireError, OSError) as again:
                 raise PodwireError(
                     *getattr(error, "problems", (str(error),)),

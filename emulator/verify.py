@@ -30,7 +30,8 @@ class Report(NamedTuple):
     that do not run as they should; ``differences``: probes that found something else than
     predicted; ``statements``: the network model sentence by sentence, as predicted and
     found; ``grid``: the matrix of pods for the eye; ``not_predicted``: probes that
-    nothing is predicted of. Times in seconds.
+    nothing is predicted of; ``notes``: what is worth knowing and no fault
+    of the lab. Times in seconds.
     """
 
     resources: int
@@ -43,6 +44,7 @@ class Report(NamedTuple):
     kernel_s: float
     probes_s: float
     not_predicted: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def good(self) -> bool:
@@ -109,6 +111,7 @@ def verify(
         looked - began,
         time.perf_counter() - looked,
         unjudged,
+        tuple(attached.attacher.complaints()),
     )
 
 

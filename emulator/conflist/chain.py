@@ -10,7 +10,7 @@ from collections.abc import Generator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 from emulator.conflist import requests, results
-from emulator.conflist.model import VERSIONS, Conflist, Plugin
+from emulator.conflist.model import Conflist, Plugin
 from emulator.conflist.requests import Invocation, Target, number
 from emulator.conflist.results import Garbage, Result
 from emulator.errors import PodwireError, Problem
@@ -194,18 +194,3 @@ def _failed(
 def _last_line(errors: bytes) -> str:
     lines = errors.decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:200] if lines else ""
-
-
-__all__ = [
-    "VERSIONS",
-    "Outcome",
-    "PluginFailed",
-    "Run",
-    "add",
-    "check",
-    "choose",
-    "collect",
-    "delete",
-    "status",
-    "supported",
-]

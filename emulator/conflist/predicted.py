@@ -30,13 +30,17 @@ def per_node(conflist: Conflist) -> bool:
 
 
 def fixed_range(conflist: Conflist) -> Range | None:
-    """The one IPv4 range that host-local is given in the conflist; None where it is not so."""
+    """The one IPv4 range that host-local is given in the conflist; None where it is not so.
+
+    Ranges of IPv6 may stand beside it: each gives an address more.
+    """
     main = conflist.plugins[0]
     own = main.ipam()
     ranges = own.get("ranges")
     sets: list[Json] = list(ranges) if isinstance(ranges, list) else []
     if own.get("subnet"):
         sets = [[own], *sets]
+    sets = [one for one in sets if not _of_ipv6(one)]
     if own.get("type") != "host-local" or "ipRanges" in main.capabilities() or len(sets) != 1:
         return None
     (only,) = sets
@@ -50,6 +54,11 @@ def fixed_range(conflist: Conflist) -> Range | None:
     except ValueError:
         return None
     return Range(subnet, gateway, first)
+
+
+def _of_ipv6(ranges: Json) -> bool:
+    listed = ranges if isinstance(ranges, list) else []
+    return bool(listed) and all(isinstance(r, dict) and ":" in str(r.get("subnet")) for r in listed)
 
 
 def order(given: Range, count: int) -> list[str]:

@@ -22,7 +22,8 @@ KIND = "cniCacheV1"
 class Record(NamedTuple):
     """An attachment that was begun. ``config`` is the conflist's text,
     ``pod`` who is attached, ``version`` what was spoken; ``added`` is None until ADD has
-    succeeded, ``undoing`` true from the first DEL on."""
+    succeeded, ``undoing`` true from the first DEL on; ``complaints`` are those that CHECK
+    had right after ADD."""
 
     network: str
     config: str
@@ -33,6 +34,7 @@ class Record(NamedTuple):
     target: Target
     added: Result | None
     undoing: bool = False
+    complaints: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -56,6 +58,7 @@ class Record(NamedTuple):
                 "timeoutSeconds": self.timeout_s,
                 "cniVersion": self.version,
                 "undoing": self.undoing,
+                "complaints": list(self.complaints),
             },
         }
         if self.added:
@@ -86,6 +89,7 @@ def read(text: str) -> Record | None:
             ),
             result(json.dumps(raw).encode(), version) if raw else None,
             own["undoing"],
+            tuple(own["complaints"]),
         )
     except (ValueError, KeyError, TypeError, AttributeError, Garbage):
         return None

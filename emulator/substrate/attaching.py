@@ -15,7 +15,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from emulator.conflist import chain, records
+from emulator.conflist import chain
 from emulator.conflist.chain import Run
 from emulator.conflist.model import Conflist, parse
 from emulator.conflist.records import Record
@@ -23,10 +23,9 @@ from emulator.conflist.requests import Target
 from emulator.conflist.results import Result
 from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.plan.resources import Attachment
-from emulator.substrate import libc
 from emulator.substrate.binaries import Binaries, Job, absent, find
 from emulator.substrate.namespaces import Namespaces
-from emulator.substrate.sandbox import OWN
+from emulator.substrate.nodefiles import NodeFiles
 
 MOST_TOLD = 3
 """One mistake in a conflist fails on every node."""
@@ -36,7 +35,7 @@ class Attacher:
     """The attachments of one lab."""
 
     def __init__(self, spaces: Namespaces) -> None:
-        self._spaces = spaces
+        self._files = NodeFiles(spaces)
         self._binaries = Binaries(spaces.enter)
         self._sandboxes: Counter[str] = Counter()
 
@@ -44,16 +43,8 @@ class Attacher:
 
     def observe(self) -> dict[tuple[str, str, str], Attachment]:
         """Every attachment of every node, as its journal has it."""
-        found = (_attachment(ns, r) for ns in self._spaces.fds for r in self.records(ns))
+        found = (_attachment(ns, record) for ns, record in self._files.journals())
         return {a.key: a for a in found}
-
-    def records(self, ns: str) -> list[Record]:
-        """The journal of a node, by name."""
-        folder = self._spaces.file(ns, records.FOLDER)
-        if not folder.is_dir():
-            return []
-        found = (records.read(path.read_text()) for path in sorted(folder.iterdir()))
-        return [record for record in found if record]
 
     # --- changes --------------------------------------------------------------------
 
@@ -62,9 +53,7 @@ class Attacher:
 
         PodwireError: what failed is still owed.
         """
-        kept = {
-            (ns, r.pod, r.target.interface): r for ns in self._spaces.fds for r in self.records(ns)
-        }
+        kept = {(ns, r.pod, r.target.interface): r for ns, r in self._files.journals()}
         found = {a: kept.get((a.ns, a.pod, a.interface)) for a in attachments}
         spoken = self._spoken([a for a, record in found.items() if record is None])
         owed = {a: record or self._record(a, spoken[a]) for a, record in found.items()}
@@ -104,7 +93,7 @@ class Attacher:
         for a in attachments:
             nodes.setdefault(a.ns, []).append(a)
         for ns, mine in nodes.items():
-            self._show(ns, {folder for a in mine for folder in a.path})
+            self._files.show(ns, {folder for a in mine for folder in a.path})
         ended = self._binaries.drive(
             [
                 Job(ns, chain_of(ns, mine), mine[0].path, mine[0].timeout_s)
@@ -122,8 +111,7 @@ class Attacher:
         conflist = parse(a.conflist, _title(a.network))
         self._sandboxes[a.pod] += 1
         record = self._record(a, version)
-        self._name(a.ns, a.pod)
-        self._write(a.ns, record)
+        self._files.begin(a.ns, record)
         try:
             added = yield from chain.add(conflist, version, record.target, a.path, _where(a))
         except chain.PluginFailed as failed:
@@ -132,7 +120,11 @@ class Attacher:
             except chain.PluginFailed as again:
                 raise PodwireError(*failed.problems, *again.problems) from failed
             raise
-        self._write(a.ns, record._replace(added=added))
+        record = record._replace(added=added)
+        self._files.write(a.ns, record)
+        _, complaints = yield from _check_each(a.ns, [record])
+        if complaints:
+            self._files.write(a.ns, record._replace(complaints=tuple(complaints)))
 
     def _delete_each(self, ns: str, owed: Sequence[Record]) -> Run[None]:
         problems: list[Problem | str] = []
@@ -145,13 +137,12 @@ class Attacher:
             raise PodwireError(*problems)
 
     def _delete(self, ns: str, record: Record, conflist: Conflist) -> Run[None]:
-        self._write(ns, record._replace(undoing=True))
+        self._files.write(ns, record._replace(undoing=True))
         where = f"{ns}: pod {record.pod}"
         yield from chain.delete(
             conflist, record.version, record.target, record.path, where, record.added
         )
-        self._file(ns, record).unlink(missing_ok=True)
-        self._spaces.file(ns, record.target.netns).unlink(missing_ok=True)
+        self._files.end(ns, record)
 
     # --- questions ------------------------------------------------------------------
 
@@ -177,14 +168,14 @@ class Attacher:
         conflist = parse(a.conflist, _title(a.network))
         valid = [
             (r.target.container, r.target.interface)
-            for r in self.records(a.ns)
+            for r in self._files.journal(a.ns)
             if r.network == a.network
         ]
         return bool(self._one(a, chain.collect(conflist, self.version(a), a.path, a.ns, valid)))
 
     def _one(self, a: Attachment, run: Generator[Any, Any, Any]) -> Any:
         """Run one chain on the node of an attachment. PodwireError."""
-        self._show(a.ns, a.path)
+        self._files.show(a.ns, a.path)
         (ended,) = self._binaries.drive([Job(a.ns, run, a.path, a.timeout_s)])
         if isinstance(ended, PodwireError):
             raise ended
@@ -193,27 +184,28 @@ class Attacher:
     def check(self, pods: Collection[str] | None = None) -> tuple[int, list[str]]:
         """CHECK of every attachment that has one, or of ``pods``: how many were asked, and who
         complained."""
+        nodes: dict[str, list[Record]] = {}
+        for ns, r in self._files.journals():
+            if r.added and not r.undoing and (pods is None or r.pod in pods):
+                nodes.setdefault(ns, []).append(r)
         jobs, said, asked = [], list[str](), 0
-        for ns in self._spaces.fds:
-            mine = [
-                r
-                for r in self.records(ns)
-                if r.added and not r.undoing and (pods is None or r.pod in pods)
-            ]
-            if mine:
-                self._show(ns, {folder for r in mine for folder in r.path})
-                jobs.append(Job(ns, _check_each(ns, mine), mine[0].path, mine[0].timeout_s))
+        for ns, mine in nodes.items():
+            self._files.show(ns, {folder for r in mine for folder in r.path})
+            jobs.append(Job(ns, _check_each(ns, mine), mine[0].path, mine[0].timeout_s))
         for count, words in self._binaries.drive(jobs):
             asked += count
             said += words
         return asked, said
 
+    def complaints(self) -> list[str]:
+        """What CHECK complained of right after ADD, when nobody else had changed anything."""
+        return [words for _, record in self._files.journals() for words in record.complaints]
+
     def results(self) -> Iterator[tuple[Attachment, Result]]:
         """The result of each attachment that is whole."""
-        for ns in self._spaces.fds:
-            for record in self.records(ns):
-                if record.added and not record.undoing:
-                    yield _attachment(ns, record), record.added
+        for ns, record in self._files.journals():
+            if record.added and not record.undoing:
+                yield _attachment(ns, record), record.added
 
     def _record(self, a: Attachment, version: str) -> Record:
         """An attachment that is about to begin, or the last one of its pod."""
@@ -225,37 +217,6 @@ class Attacher:
             json.loads(a.capabilities),
         )
         return Record(a.network, a.conflist, a.pod, a.path, a.timeout_s, version, target, None)
-
-    # --- files ----------------------------------------------------------------------
-
-    def _file(self, ns: str, record: Record) -> Path:
-        return self._spaces.file(ns, f"{records.FOLDER}/{record.name}")
-
-    def _write(self, ns: str, record: Record) -> None:
-        file = self._file(ns, record)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        new = file.with_name(f".{file.name}")
-        new.write_text(record.text())
-        new.rename(file)
-
-    def _name(self, ns: str, pod: str) -> None:
-        """The pod's namespace has its name on its node, as `ip netns` there shows it."""
-        link = self._spaces.file(ns, f"/run/netns/{pod}")
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.unlink(missing_ok=True)
-        link.symlink_to(os.readlink(self._spaces.names / pod))
-
-    def _show(self, ns: str, folders: Iterable[str]) -> None:
-        """Let a node see folders of binaries that lie where it has files of its own."""
-        for folder in folders:
-            there = self._spaces.file(ns, folder)
-            if not folder.startswith(tuple(f"{own}/" for own in OWN)) or os.path.ismount(there):
-                continue
-            if Path(folder).is_dir():
-                there.mkdir(parents=True, exist_ok=True)
-                libc.mount(folder, str(there), "", libc.MS_BIND)
-                # a node that goes takes its files with it, and these are the user's
-                libc.make_read_only(str(there))
 
 
 def container_id(pod: str, sandbox: int) -> str:

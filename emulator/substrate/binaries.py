@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 from emulator.conflist.chain import Outcome, Run
 from emulator.conflist.requests import Invocation
 from emulator.errors import PodwireError
+from emulator.substrate import libc
 from emulator.substrate.keeper import end_sessions
 from emulator.substrate.sandbox import environment, private_files
 
@@ -87,9 +88,16 @@ class Binaries:
 
     def drive(self, jobs: Sequence[Job]) -> list[Any]:
         """Run every chain to its end; what it returned, or its PodwireError, job by job."""
+        running: dict[int, _Running] = {}
+        try:
+            return self._drive(jobs, running)
+        finally:  # none, unless something else than a binary has failed
+            for one in running.values():
+                one.outcome("given up")
+
+    def _drive(self, jobs: Sequence[Job], running: dict[int, _Running]) -> list[Any]:
         ended: list[Any] = [None] * len(jobs)
         waiting = deque(range(len(jobs)))
-        running: dict[int, _Running] = {}
         with selectors.DefaultSelector() as selector:
 
             def go_on(number: int, outcome: Outcome | None) -> None:
@@ -174,6 +182,7 @@ class Binaries:
         self, ns: str, program: str, more: Mapping[str, str], asked: int, pipes: Sequence[int]
     ) -> None:
         try:
+            libc.die_with_parent()
             os.setsid()
             for target, fd in enumerate((asked, *pipes)):
                 os.dup2(fd, target)

@@ -288,7 +288,9 @@ def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resourc
             (buffer,) = struct.unpack_from("=I", parms, 24)
             yield Qdisc(ns, dev, "htb", rate * 8, _burst(buffer, rate), 0, fifo.get(index, 0))
         else:
-            yield Foreign(ns, "qdisc", dev, kind)
+            # beside a root qdisc an interface can have one for what comes in
+            hook = f"{dev} {kind}" if parent == rtnl.TC_H_INGRESS else dev
+            yield Foreign(ns, "qdisc", hook, kind)
 
 
 def _rate(parms: bytes, rate64: bytes | None) -> int:

@@ -8,12 +8,16 @@ import errno
 import functools
 import os
 import re
+import shutil
+import subprocess
 
 from emulator.errors import Unsupported
 from emulator.substrate import libc
 
 _STATELESS = 1 << 1
-_COUNTED = re.compile(r"\bcounter packets \d+ bytes \d+")
+_MADE = re.compile(r"table (ip6?) (\S+) is managed by iptables-nft")
+_SAVE = {"ip": "iptables-nft-save", "ip6": "ip6tables-nft-save"}
+_COUNTED = re.compile(r"\[\d+:\d+\]")
 
 
 @functools.cache
@@ -48,6 +52,11 @@ def run(commands: str) -> str:
     OSError with nft's own words when it refuses. The context is made anew each time: it
     holds a socket of the namespace that it was made in.
     """
+    return _run(commands)[0]
+
+
+def _run(commands: str) -> tuple[str, str]:
+    """The output, and warnings."""
     lib = _library()
     context = lib.nft_ctx_new(0)
     if not context:
@@ -56,28 +65,50 @@ def run(commands: str) -> str:
         lib.nft_ctx_buffer_output(context)
         lib.nft_ctx_buffer_error(context)
         lib.nft_ctx_output_set_flags(context, _STATELESS)
-        if lib.nft_run_cmd_from_buffer(context, commands.encode()):
-            words = (lib.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
+        refused = lib.nft_run_cmd_from_buffer(context, commands.encode())
+        words = (lib.nft_ctx_get_error_buffer(context) or b"").decode(errors="replace")
+        if refused:
             raise OSError(errno.EINVAL, words.strip() or "refused", "nftables")
-        return str((lib.nft_ctx_get_output_buffer(context) or b"").decode())
+        return str((lib.nft_ctx_get_output_buffer(context) or b"").decode()), words
     finally:
         lib.nft_ctx_free(context)
 
 
 def tables() -> dict[tuple[str, str], str]:
-    """Every table of the current namespace: (family, name) to its listing."""
+    """Every table of the current namespace: (family, name) to its listing.
+
+    A table that iptables has made is listed by iptables: the library shows its matches and
+    targets with parts missing, other parts each time.
+    """
     found: dict[tuple[str, str], str] = {}
     block: list[str] = []
-    for row in run("list ruleset").splitlines(keepends=True):
+    listing, warnings = _run("list ruleset")
+    made = set(_MADE.findall(warnings + listing))  # whose stream it is depends on the version
+    for row in listing.splitlines(keepends=True):
         if row.startswith("#"):
             continue
         block.append(row)
         if row == "}\n":
             _, family, name, *_ = block[0].split()
-            # tables that iptables has written are listed with their counters even so
-            found[family, name] = _COUNTED.sub("counter packets 0 bytes 0", "".join(block))
+            found[family, name] = "".join(block)
             block = []
+    for family in {family for family, _ in made}:
+        for name, text in _saved(family).items():
+            if (family, name) in made:
+                found[family, name] = text
     return found
+
+
+def _saved(family: str) -> dict[str, str]:
+    """The tables of a family as iptables lists them; none where it is not there, or refuses."""
+    program = shutil.which(_SAVE[family], path=f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin")
+    if program is None:
+        return {}
+    said = subprocess.run([program], capture_output=True, text=True, check=False).stdout
+    rows = [_COUNTED.sub("[0:0]", row) for row in said.splitlines() if not row.startswith("#")]
+    texts = "\n".join(rows).split("COMMIT")
+    blocks = [text.strip() for text in texts if text.strip()]
+    return {text[1:].partition("\n")[0]: f"{text}\nCOMMIT\n" for text in blocks}
 
 
 @functools.lru_cache(maxsize=1024)

@@ -177,4 +177,6 @@ def _say(report: Report, matrix: bool) -> None:
             print(f"  {s.number:4} {mark}: {s.text}{': ' + s.detail if s.detail else ''}")
         if matrix or report.differences or report.not_predicted:
             print(report.grid)
+    for text in report.notes[:_SHOWN]:
+        print(f"note: from the start: {text}")
     print("good" if report.good else "NOT as the spec says")

@@ -74,8 +74,6 @@ def _rows(cluster: Cluster, what: str) -> list[dict[str, object]]:
             {"host": h.name, "ip": addresses.host[h.name], "segment": h.segment} for h in spec.hosts
         ]
     if what == "links":
-        from emulator.stations import cables
-
         return [
             {
                 "end": f"{c.station1}:{c.interface1}",
@@ -83,7 +81,7 @@ def _rows(cluster: Cluster, what: str) -> list[dict[str, object]]:
                 "other end": f"{c.station2}:{c.interface2}",
                 "other address": c.address2,
             }
-            for c in cables(spec, cluster.plan)
+            for c in cluster.cables()
         ]
     facts = cluster.facts()
     if what == "faults":

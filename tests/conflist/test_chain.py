@@ -191,7 +191,7 @@ def test_the_newest_version_that_all_support_is_spoken() -> None:
 @pytest.mark.parametrize("undoing", [False, True])
 def test_a_record_is_read_as_it_was_written(added: results.Result | None, undoing: bool) -> None:
     target = Target("c1", "/run/netns/p", "eth0", (("A", "1"),), {"mac": "00:11:22:33:44:55"})
-    record = records.Record("net", "{}", "p", PATH, 30, "1.1.0", target, added, undoing)
+    record = records.Record("net", "{}", "p", PATH, 30, "1.1.0", target, added, undoing, ("x",))
     assert record.name == "net-c1-eth0"
     assert records.read(record.text()) == record
     assert json.loads(record.text())["kind"] == "cniCacheV1"

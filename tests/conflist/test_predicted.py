@@ -25,6 +25,7 @@ ONE = {"subnet": "10.1.0.0/24"}
     [
         ({**HOST_LOCAL, **ONE}, ["10.1.0.2", "10.1.0.3"]),
         ({**HOST_LOCAL, "ranges": [[ONE]]}, ["10.1.0.2", "10.1.0.3"]),
+        ({**HOST_LOCAL, "ranges": [[ONE], [{"subnet": "fd00::/64"}]]}, ["10.1.0.2", "10.1.0.3"]),
         ({**HOST_LOCAL, **ONE, "gateway": "10.1.0.2"}, ["10.1.0.1", "10.1.0.3"]),
         (
             {**HOST_LOCAL, "ranges": [[{**ONE, "rangeStart": "10.1.0.9"}]]},
@@ -48,7 +49,8 @@ def test_host_local_begins_at_the_start_and_leaves_the_gateway_out(
         {**HOST_LOCAL},
         {**HOST_LOCAL, **ONE, "ranges": [[ONE]]},
         {**HOST_LOCAL, "ranges": [[ONE, ONE]]},
-        {**HOST_LOCAL, "ranges": [[ONE], [{"subnet": "fd00::/64"}]]},
+        {**HOST_LOCAL, "ranges": [[ONE], [{"subnet": "10.2.0.0/24"}]]},
+        {**HOST_LOCAL, "ranges": [[ONE], [{"subnet": "fd00::/64"}, ONE]]},
         {**HOST_LOCAL, "ranges": [[{"subnet": "fd00::/64"}]]},
     ],
 )
