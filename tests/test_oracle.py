@@ -324,6 +324,23 @@ def test_host_gw_behind_a_router_is_lost() -> None:
     assert "behind a router" in matrix[across].reason
 
 
+def test_a_router_that_died_first_still_knows_pods_that_all_others_have_forgotten() -> None:
+    about = KUBE_ROUTER | {"peerRouters": True, "nodes": ("rack-a", "rack-a", "rack-b")}
+    spec = small_spec(**about)._replace(routing="bgp")
+    speaker, router = (fault(spec, "daemon", name) for name in ("n1:gobgpd", "core1:bird"))
+
+    def ttl(client: str, server: str, *faults: Fault) -> int:
+        matrix = predict(spec, allocate(spec), faults)
+        return next(e.ttl for p, e in matrix.items() if (p.client, p.server) == (client, server))
+
+    assert ttl("n2-p1", "n1-p1") == 62
+    assert ttl("n3-p1", "n1-p1") == 61
+    assert ttl("n2-p1", "n1-p1", speaker) == ttl("n3-p1", "n1-p1", speaker) == 0
+    assert ttl("n2-p1", "n1-p1", speaker, router) == 0
+    assert ttl("n2-p1", "n1-p1", router, speaker) == 61
+    assert ttl("n2", "n1-p1", router, speaker) == 62
+
+
 def test_segments_without_a_router_are_lost() -> None:
     spec = small_spec("host", nodes=("rack-a", "rack-b"), host_pods=("n1", "n2"), routers=())
     matrix = predict(spec, allocate(spec))

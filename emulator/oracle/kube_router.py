@@ -42,16 +42,32 @@ class Model(model.Model):
         """Over the segment, or by routers that have been told; each direction for itself."""
         there, back = self._unknown(near, far), self._unknown(far, near)
         node = self.at.node[near]
-        if self._told_routers and not self.same_segment(near, far):
-            routers, cut = self.wires.between(near, far, True, True)
-            _, node_cut = self.wires.between(near, far, True, False)
-            words = f"{far} told its routers by BGP of its pods, and {near} leaves it to them"
-            return Leg(
-                node, words, cut or there or back, 2 + routers, node_broken=node_cut or there
-            )
-        _, cut = self.wires.between(near, far)
         words = f"{far} told {near} by BGP that it is the gateway to its pods: two routed hops"
-        return Leg(node, words, cut or there or back, node_broken=cut or there)
+        same = self.same_segment(near, far)
+        out = home = self._told_routers and not same
+        if same and there and self._router_knows(far):
+            out, there = True, ""
+        if same and back and self._router_knows(near):
+            home, back = True, ""
+        if out:
+            words = f"{far} told its routers by BGP of its pods, and {near} leaves it to them"
+        routers, cut = self.wires.between(near, far, out, home)
+        _, node_cut = self.wires.between(near, far, out, False)
+        return Leg(node, words, cut or there or back, 2 + routers, node_broken=node_cut or there)
+
+    def _router_knows(self, origin: str) -> bool:
+        """Whether the router of a node's segment has died while it still knew the node's pods.
+
+        Who has no route to them any more leaves them to that router.
+        """
+        if not self._told_routers:
+            return False
+        segment = self.wires.segment[origin]
+        first = next((r.name for r in self.spec.routers if segment in r.segments), "")
+        if not self.wires.dead(first, "bird"):
+            return False
+        then = self.wires.before(Fault("daemon", f"{first}:bird"))
+        return not (then.dead(origin, "gobgpd") or then.cut_off(origin))
 
     def _why_unknown(self, node: str, origin: str) -> str:
         """Why a node has no route to the pods of another one; empty when it has."""
