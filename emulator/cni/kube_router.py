@@ -24,21 +24,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
+from emulator.cni import kube_router_bgp as bgp
 from emulator.cni.context import Context, Learnt
 from emulator.datapath import bridged, gobgp
-from emulator.datapath.autonomous import Announced, rack_routers
-from emulator.datapath.bird import Speaker
+from emulator.datapath.autonomous import Announced
 from emulator.errors import Problem, SpecError, Unsupported
 from emulator.faults import Fault
 from emulator.plan.resources import File, NftTable, Resource, Route, Rule, daemon
 from emulator.spec.resolved import Node, Pod, ResolvedSpec
-from emulator.wires import Wires
 
 BRIDGE = "kube-bridge"
-SPEAKER, WATCHER = "gobgpd", "watcher"
+WATCHER = "watcher"
 CONFIG = "/run/kube-router/gobgpd.toml"
-CLUSTER_ID = "42"
-"""The value of the annotations kube-router.io/rr.server and rr.client."""
 PROTOCOL = "17"
 TUNNELS = 77
 _RULE_PRIORITY = 32765
@@ -56,11 +53,11 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     if spec.network.option("enablePodEgress"):
         yield _egress(context, node)
     yield NftTable(node.name, "ip", "filter", _FILTER.format(bridge=BRIDGE, uplink=node.interface))
-    yield File(node.name, CONFIG, _config(context, node))
+    yield File(node.name, CONFIG, bgp.config(context, node))
     restarting = bool(spec.network.option("bgpGracefulRestart"))
-    speaker = daemon(node.name, SPEAKER, gobgp.argv(CONFIG, restarting=restarting), CONFIG)
+    speaker = daemon(node.name, bgp.SPEAKER, gobgp.argv(CONFIG, restarting=restarting), CONFIG)
     # of its configuration gobgpd takes over new neighbours; other flags start it anew
-    yield speaker._replace(env=(("KUBE_ROUTER_FLAGS", _flags(spec, node)),))
+    yield speaker._replace(env=(("KUBE_ROUTER_FLAGS", bgp.flags(context, node)),))
     yield daemon(node.name, WATCHER, _watcher(context, node))
 
 
@@ -81,9 +78,9 @@ def learnt(context: Context, node: Node) -> Learnt:
     at, wires = context.addressing, context.wires
     if wires.down(node.name, node.interface):
         return
-    followed = wires.before(Fault("daemon", f"{node.name}:{SPEAKER}"),
+    followed = wires.before(Fault("daemon", f"{node.name}:{bgp.SPEAKER}"),
                             Fault("daemon", f"{node.name}:{WATCHER}"))  # fmt: skip
-    sessions = _Sessions(context.spec, followed)
+    sessions = bgp.Sessions(context.spec, followed)
     for peer in context.spec.nodes:
         if peer.segment == node.segment and sessions.hears(node.name, peer.name):
             subnet, via = at.node_subnet[peer.name], at.node[peer.name]
@@ -93,41 +90,9 @@ def learnt(context: Context, node: Node) -> Learnt:
 def announced(context: Context, node: Node) -> Announced | None:
     """What the routers of the node's segment hear of it, where it speaks to them."""
     option = context.spec.network.option
-    if not option("peerRouters") or context.wires.dead(node.name, SPEAKER):
+    if not option("peerRouters") or context.wires.dead(node.name, bgp.SPEAKER):
         return None
     return Announced(int(option("clusterAsn")), (context.addressing.node_subnet[node.name],))
-
-
-class _Sessions:
-    """Who has a BGP session with whom, and whose prefix comes to whom."""
-
-    def __init__(self, spec: ResolvedSpec, wires: Wires) -> None:
-        self._wires = wires
-        self._servers = _servers(spec)
-
-    def hears(self, name: str, origin: str) -> bool:
-        """Whether a node's prefix reaches another one: at first hand, or by reflection."""
-        if name == origin:
-            return False
-        if self._between(name, origin):
-            return True
-        if not self._servers or name in self._servers:
-            return False
-        told = [one for one in self._servers if self._between(origin, one)]
-        if origin not in self._servers:  # what comes from a client goes on to other servers
-            told += [r for r in self._servers if any(self._between(r, one) for one in told)]
-        return any(self._between(name, one) for one in told)
-
-    def _between(self, one: str, other: str) -> bool:
-        if one == other or (self._servers and not self._servers & {one, other}):
-            return False
-        dead = self._wires.dead(one, SPEAKER) or self._wires.dead(other, SPEAKER)
-        return not (dead or self._wires.between(one, other)[1])
-
-
-def _servers(spec: ResolvedSpec) -> set[str]:
-    """The route reflectors; without any, all nodes are peers."""
-    return {node.name for node in spec.nodes[: int(spec.network.option("rrServers"))]}
 
 
 def _bridge(context: Context, node: Node) -> bridged.BridgeSettings:
@@ -178,20 +143,6 @@ def _refuse_peers(spec: ResolvedSpec) -> None:
         raise SpecError(Problem(place, "peerRouters with rrServers", "one of the two", hint))
 
 
-def _flags(spec: ResolvedSpec, node: Node) -> str:
-    """What a kube-router of this node would be told about BGP, its annotation included."""
-    option = spec.network.option
-    words = [f"--cluster-asn={option('clusterAsn')}", f"--bgp-holdtime={option('bgpHoldtime')}s"]
-    if option("bgpGracefulRestart"):
-        name = "bgp-graceful-restart"
-        words.append(f"--{name} --{name}-time={option('bgpGracefulRestartTime')}s")
-        words.append(f"--{name}-deferral-time={option('bgpGracefulRestartDeferralTime')}s")
-    if servers := _servers(spec):
-        role = "server" if node.name in servers else "client"
-        words.append(f"kube-router.io/rr.{role}={CLUSTER_ID}")
-    return " ".join(words)
-
-
 def _watcher(context: Context, node: Node) -> tuple[str, ...]:
     spec, at = context.spec, context.addressing
     segment = next(s for s in spec.segments if s.name == node.segment)
@@ -203,71 +154,6 @@ def _watcher(context: Context, node: Node) -> tuple[str, ...]:
         "period": str(spec.network.option("injectedRoutesSyncPeriod")),
     }
     return ("gobgp-routes", *(word for k, v in words.items() for word in (f"--{k}", v)))
-
-
-def _config(context: Context, node: Node) -> str:
-    spec, at = context.spec, context.addressing
-    own = at.node[node.name]
-    servers = _servers(spec)
-    reflects = node.name in servers
-    routers = _routers(context, node)
-    tables = [*gobgp.speaker(int(spec.network.option("clusterAsn")), own)]
-    if not reflects:  # a reflector takes and gives everything
-        tables += _policies(context, node, [router.address for router in routers])
-    for router in routers:
-        tables += gobgp.neighbor(_session(context, own, router))
-    for peer in spec.nodes:
-        if peer.name != node.name and (not servers or servers & {node.name, peer.name}):
-            speaker = Speaker(at.node[peer.name], int(spec.network.option("clusterAsn")))
-            client = reflects and peer.name not in servers
-            tables += gobgp.neighbor(_session(context, own, speaker, client))
-    return gobgp.config(tables)
-
-
-def _routers(context: Context, node: Node) -> list[Speaker]:
-    if not context.spec.network.option("peerRouters"):
-        return []
-    return rack_routers(context.spec, context.addressing, node)
-
-
-def _policies(context: Context, node: Node, routers: list[str]) -> Iterator[gobgp.Table]:
-    """A node gives its own pods' prefix to everybody, and takes no default route.
-
-    Of routers it does not take the networks of the underlay either (the annotation
-    kube-router.io/node.bgp.customimportreject): its own would take the place of the kernel's.
-    """
-    spec, at = context.spec, context.addressing
-    nodes = [at.node[n.name] for n in spec.nodes]
-    yield from gobgp.policies("kube_router_import", "kube_router_export")
-    yield from gobgp.prefix_set("podcidrdefinedset", [at.node_subnet[node.name]])
-    yield from gobgp.prefix_set("defaultroutedefinedset", ["0.0.0.0/0"])
-    yield from gobgp.neighbor_set("iBGPpeerset", nodes)
-    yield from gobgp.neighbor_set("allpeerset", [*routers, *nodes])
-    exports = [gobgp.Statement("podcidrdefinedset", "iBGPpeerset", True)]
-    imports = [gobgp.Statement("defaultroutedefinedset", "allpeerset", False)]
-    if routers:
-        networks = [segment.cidr for segment in spec.segments]
-        yield from gobgp.prefix_set("customimportrejectdefinedset", networks, parts=True)
-        yield from gobgp.neighbor_set("externalpeerset", routers)
-        exports.append(gobgp.Statement("podcidrdefinedset", "externalpeerset", True))
-        imports.append(gobgp.Statement("customimportrejectdefinedset", "allpeerset", False))
-    yield from gobgp.policy("kube_router_export", exports)
-    yield from gobgp.policy("kube_router_import", imports)
-
-
-def _session(context: Context, own: str, other: Speaker, client: bool = False) -> gobgp.Neighbor:
-    option = context.spec.network.option
-    restarts = bool(option("bgpGracefulRestart"))
-    return gobgp.Neighbor(
-        address=other.address,
-        local=own,
-        as_number=other.as_number,
-        hold_time_s=int(option("bgpHoldtime")),
-        connect_retry_s=int(option("connectRetry")),
-        cluster_id=CLUSTER_ID if client else "",
-        restart_time_s=int(option("bgpGracefulRestartTime")) if restarts else 0,
-        deferral_time_s=int(option("bgpGracefulRestartDeferralTime")) if restarts else 0,
-    )
 
 
 def _egress(context: Context, node: Node) -> NftTable:
