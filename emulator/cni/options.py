@@ -3,6 +3,8 @@
 One model per plugin; its fields are what may stand under ``network:``. A new plugin is
 a model and a row in ``PLUGINS``, and rooms of its name in ``emulator.cni`` and
 ``emulator.oracle``.
+
+(Over 300 lines: it is a list, and what a spec may say about the network stands in one place.)
 """
 
 from __future__ import annotations

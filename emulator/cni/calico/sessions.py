@@ -105,9 +105,7 @@ def _tells(context: Context, wires: Wires, origin: str, near: str) -> bool:
     network = context.spec.network
     reflectors = network.names("routeReflectors")
     if network.option("nodeToNodeMeshEnabled") or near in reflectors:
-        return (bool(network.option("nodeToNodeMeshEnabled")) or bool(reflectors)) and speak(
-            near, origin
-        )
+        return speak(near, origin)
     return any(speak(near, r) and (r == origin or speak(r, origin)) for r in reflectors)
 
 
