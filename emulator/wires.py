@@ -4,7 +4,8 @@ Static routing does not turn away from a fault. Packets take the ways with the f
 where a router has several, the hash of a flow chooses, and that is drawn anew in every lab. A
 router with several next hops leaves out those whose cable it sees to be dead, but what is cut
 further on it does not see. Routing by BGP takes the shortest ways of what is left. Nodes and
-outside hosts send to one router always: the first in the file on a shortest way.
+outside hosts send to one router always: the first in the file on a shortest way. Only nodes that
+speak BGP with routers choose, as these do.
 """
 
 from __future__ import annotations
@@ -40,6 +41,8 @@ class Wires:
         self._routers = spec.routers
         self._by_name = {r.name: r for r in spec.routers}
         self._turns_away = spec.routing == "bgp"
+        hearing = self._turns_away and spec.network.peers_with_routers
+        self._listening = {n.name for n in spec.nodes} if hearing else set[str]()
         self._cables = cables(spec)
         self._other_end = link_ends(spec)
         self._root = {s.name: s.tree[0].name for s in spec.segments}
@@ -98,14 +101,25 @@ class Wires:
         first = self._met[start][0] if by_default else self._first_routers(start).get(goal)
         if first is None:
             return (Way(0, f"no router joins {start} and {goal}"),)
-        broken = self._across(start, self._switch[near], self._root[start])
-        broken = broken or self._end(*_port(first, start))
-        if broken:
-            return (Way(1, broken),)
+        found: dict[Way, None] = {}
         last = self._across(goal, self._root[goal], self._switch[far])
-        return tuple(
-            Way(way.routers + 1, way.broken or last) for way in self._ways(first.name, goal)
-        )
+        heard = [] if by_default else self._heard(near, goal)
+        for router in heard or [first]:
+            broken = self._across(start, self._switch[near], self._root[start])
+            broken = broken or self._end(*_port(router, start))
+            behind = (Way(0, broken),) if broken else self._ways(router.name, goal)
+            found |= dict.fromkeys(Way(way.routers + 1, way.broken or last) for way in behind)
+        return tuple(found)
+
+    def _heard(self, near: str, goal: str) -> list[Router]:
+        """The routers that tell a node of the best ways to a segment, where nodes listen."""
+        if near not in self._listening:
+            return []
+        now = self.before(Fault("daemon", f"{near}:bird"))
+        start = self.segment[near]
+        far = now._far(goal)
+        told = [r for r in self._met[start] if r.name in far and not now._unheard(r.name, start)]
+        return [r for r in told if far[r.name] == min(far[other.name] for other in told)]
 
     def _find_first_routers(self, start: str) -> dict[str, Router]:
         """By segment, the router of this one that packets to it are sent to: the first that stands
@@ -144,6 +158,11 @@ class Wires:
     def _known_to(self, router: Router) -> Wires:
         """What a router goes by; where its daemon is dead, what was so when that died."""
         return self.before(Fault("daemon", f"{router.name}:bird"))
+
+    def first_router(self, near: str, far: str) -> str:
+        """The router that a node sends to for a node of another segment; empty if there is none."""
+        router = self._first_routers(self.segment[near]).get(self.segment[far])
+        return router.name if router else ""
 
     def _find_unheard(self, name: str, segment: str) -> bool:
         """Whether neighbours in a segment do not hear a router, for those that listen."""

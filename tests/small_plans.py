@@ -6,6 +6,7 @@ from typing import Any
 
 from small_specs import small_spec
 
+from emulator.cni.options import PLUGINS
 from emulator.compile import compile_spec
 from emulator.plan import Plan
 from emulator.spec.resolved import Links, Offload, Rate, ResolvedSpec
@@ -38,7 +39,7 @@ def spec(
     options = {**FLANNEL, **more} if flannel else more
     found = small_spec(
         plugin,
-        backend if flannel or plugin == "weave" else "",
+        "" if PLUGINS[plugin].backends == ("",) else backend,
         nodes=placed,
         pods_per_node=pods,
         host_pods=host_pods,

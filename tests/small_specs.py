@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 from emulator.cni.options import PLUGINS
 from emulator.spec.resolved import (
@@ -31,7 +32,7 @@ def small_spec(
     routers: Iterable[tuple[str, ...]] = (("rack-a", "rack-b"),),
     segments: int = 2,
     mtu: int = 1500,
-    **options: bool | int | str,
+    **options: Any,
 ) -> ResolvedSpec:
     """Nodes n1, n2, … in the named segments, pods n1-p1, …, hosts out1, …, routers core1, …
 
@@ -67,7 +68,7 @@ def small_spec(
 
 
 def _options(
-    plugin: str, backend: str, given: Mapping[str, bool | int | str]
+    plugin: str, backend: str, given: Mapping[str, Any]
 ) -> tuple[tuple[str, bool | int | str], ...]:
     """The plugin's own, with the defaults that a spec would have."""
     words = {"plugin": plugin, **({"backend": backend} if backend else {}), **given}

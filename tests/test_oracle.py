@@ -31,6 +31,7 @@ FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
 WEAVE = {"plugin": "weave", "backend": "fastdp", "pods_per_node": 1}
 KUBE_ROUTER = {"plugin": "kube-router", "enableOverlay": False, "pods_per_node": 1}
+CALICO = {"plugin": "calico", "backend": "bgp", "pods_per_node": 1}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
 
 
@@ -101,6 +102,22 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         KUBE_ROUTER | {"nodes": ("rack-a",) * 4, "rrServers": 2},
         (("daemon", "n1:gobgpd"), ("link", "n3")),
     ),
+    "calico-vxlan": (CALICO | TWO_RACKS | {"backend": "vxlan", "host_pods": ("n2",)}, ()),
+    "calico-cross-subnet": (
+        CALICO
+        | {"backend": "vxlan", "vxlanMode": "CrossSubnet", "natOutgoing": False}
+        | {"nodes": ("rack-a", "rack-a", "rack-b")},
+        (),
+    ),
+    "calico-bgp": (CALICO | {"host_pods": ("n2",)}, ()),
+    "calico-bgp-behind-a-router": (CALICO | TWO_RACKS, ()),
+    "calico-bgp-daemon-dead": (CALICO | {"nodes": ("rack-a",) * 3}, (("daemon", "n2:bird"),)),
+    "calico-route-reflectors-dead": (
+        {"topology": "calico-route-reflector"},
+        (("daemon", "n1:bird"), ("daemon", "n2:bird")),
+    ),
+    "calico-tor": ({"topology": "calico-tor"}, ()),
+    "calico-tor-daemon-dead": ({"topology": "calico-tor"}, (("daemon", "tor-a:bird"),)),
     "vxlan-tunnel-down": (FLANNEL | {"backend": "vxlan"}, (("interface", "n1:flannel.1"),)),
     "host-gw-bridge-down": (FLANNEL | {"backend": "host-gw"}, (("interface", "n1:cni0"),)),
     "host-gw-cables-cut": (
@@ -149,11 +166,20 @@ def test_golden(name: str) -> None:
     assert golden(name) == (GOLDEN / f"{name}.txt").read_text()
 
 
+PEERINGS: tuple[dict[str, Any], ...] = (
+    {},
+    {"nodeToNodeMeshEnabled": False},
+    {"nodeToNodeMeshEnabled": False, "routeReflectors": ["n1"]},
+    {"nodeToNodeMeshEnabled": False, "peerWithRouters": True},
+)
+"""Whom Calico's nodes speak BGP with."""
+
+
 @st.composite
 def specs(
     draw: st.DrawFn,
     plugins: tuple[str, ...] = (
-        *("none", "host", "flannel", "canal", "kubenet", "cni", "weave", "kube-router"),
+        *("none", "host", "flannel", "canal", "kubenet", "cni", "weave", "kube-router", "calico"),
     ),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
@@ -161,6 +187,7 @@ def specs(
     racks = [f"rack-{letter}" for letter in "abc"[: draw(st.integers(1, 3))]]
     flannel = plugin in ("flannel", "canal")
     backends = {
+        "calico": ("vxlan", "bgp"),
         "weave": ("fastdp", "sleeve"),
         "flannel": ("vxlan", "host-gw", "udp"),
         "canal": ("vxlan", "host-gw", "udp"),
@@ -181,7 +208,12 @@ def specs(
     elif plugin == "kube-router":
         options = {"enableOverlay": False, "enablePodEgress": draw(st.booleans())}
         options["rrServers"] = draw(st.integers(0, 3))
-    return small_spec(
+    if plugin == "calico":
+        peering = draw(st.sampled_from(PEERINGS)) if backend == "bgp" else {}
+        modes = ("Always", "CrossSubnet") if backend == "vxlan" else ("Always",)
+        options = {"vxlanMode": draw(st.sampled_from(modes)), "natOutgoing": draw(st.booleans())}
+        options |= peering
+    made = small_spec(
         plugin,
         backend,
         nodes=nodes,
@@ -195,6 +227,7 @@ def specs(
         mtu=draw(st.sampled_from((1500, 9000))),
         **options,
     )
+    return made._replace(routing="bgp") if options.get("peerWithRouters") else made
 
 
 def some_faults(spec: ResolvedSpec) -> st.SearchStrategy[list[Fault]]:
@@ -224,6 +257,7 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
     _, _, matrix = both(data.draw, spec)
     names = {p.id for p in spec.pods} | {x.name for x in (*spec.nodes, *spec.hosts)}
     tunnels = {subnet.partition("/")[0] for subnet in at.node_subnet.values()}
+    tunnels |= set(at.tunnel.values())
     addresses = {*at.pod.values(), *at.node.values(), *at.gateway.values(), *tunnels}
     for probe, expected in matrix.items():
         assert {probe.client, probe.server} <= names

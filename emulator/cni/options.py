@@ -3,6 +3,8 @@
 One model per plugin; its fields are what may stand under ``network:``. A new plugin is
 a model and a row in ``PLUGINS``, and rooms of its name in ``emulator.cni`` and
 ``emulator.oracle``.
+
+(Over 300 lines: it is a list, and what a spec may say about the network stands in one place.)
 """
 
 from __future__ import annotations
@@ -10,7 +12,17 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, NamedTuple, Union
+from typing import (
+    TYPE_CHECKING,
+    Annotated,
+    Any,
+    ClassVar,
+    Final,
+    Literal,
+    NamedTuple,
+    Union,
+    get_origin,
+)
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
@@ -26,24 +38,37 @@ class Contradiction(NamedTuple):
 
 
 class NetworkOptions(BaseModel):
-    """What every plugin has: a name. ``only_for`` says which option belongs to which backends."""
+    """What every plugin has: a name. ``only_for`` says which option belongs to which backends,
+    ``of_nodes`` which options are lists of names of nodes, ``of_fabric`` which need routers that
+    speak BGP."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    of_nodes: ClassVar[tuple[str, ...]] = ()
+    of_fabric: ClassVar[tuple[str, ...]] = ()
 
     plugin: str
 
     def values(self) -> tuple[tuple[str, bool | int | str], ...]:
-        """All options but plugin and backend with their values, sorted by name."""
-        return tuple(sorted(self.model_dump(exclude={"plugin", "backend"}).items()))
+        """All options but plugin and backend with their values, sorted by name; lists and
+        mappings as JSON."""
+        return tuple(
+            (name, value if isinstance(value, bool | int | str) else json.dumps(value))
+            for name, value in sorted(self.model_dump(exclude={"plugin", "backend"}).items())
+        )
 
     @classmethod
     def as_written(cls, values: Iterable[tuple[str, bool | int | str]]) -> dict[str, Any]:
         """Such values as a spec has them."""
-        return dict(values)
+        folded = {
+            name
+            for name, field in cls.model_fields.items()
+            if get_origin(field.annotation) in (list, dict)
+        }
+        return {k: json.loads(str(v)) if k in folded else v for k, v in values}
 
     def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
-        """Options that do not go with the range of the pods."""
+        """Options that do not go with each other, or with the range of the pods."""
         return iter(())
 
 
@@ -119,18 +144,106 @@ class CniOptions(NetworkOptions):
         default=30, ge=1, le=3600, description="how long one binary may take"
     )
 
-    def values(self) -> tuple[tuple[str, bool | int | str], ...]:
-        """Lists and mappings as JSON."""
-        return tuple(
-            (name, value if isinstance(value, bool | int | str) else json.dumps(value))
-            for name, value in sorted(self.model_dump(exclude={"plugin"}).items())
-        )
 
-    @classmethod
-    def as_written(cls, values: Iterable[tuple[str, bool | int | str]]) -> dict[str, Any]:
-        """Lists and mappings again."""
-        plain = ("conflist", "timeoutSeconds")
-        return {k: v if k in plain else json.loads(str(v)) for k, v in values}
+_BGP = ("bgp",)
+
+
+class CalicoOptions(NetworkOptions):
+    """Calico: addresses in blocks, pods without a bridge, and routes by BGP or VXLAN.
+
+    Names are those of Calico's resources (IPPool, IPAMConfig, BGPConfiguration, BGPPeer), of
+    timers those of BIRD.
+    """
+
+    only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "vxlanMode": ("vxlan",),
+        **dict.fromkeys(
+            ("asNumber", "nodeToNodeMeshEnabled", "routeReflectors", "peerWithRouters"), _BGP
+        ),
+        **dict.fromkeys(("connectDelayTime", "connectRetryTime"), _BGP),
+        **dict.fromkeys(("gracefulRestartTime", "gracefulRestartWait"), _BGP),
+        **dict.fromkeys(("holdTime", "keepaliveTime"), _BGP),
+    }
+    of_nodes: ClassVar[tuple[str, ...]] = ("routeReflectors",)
+    of_fabric: ClassVar[tuple[str, ...]] = ("peerWithRouters",)
+
+    plugin: Literal["calico"]
+    backend: Literal["vxlan", "bgp"] = "vxlan"
+    vxlanMode: Literal["Always", "CrossSubnet"] = Field(
+        default="Always", description="CrossSubnet: no tunnel between nodes of one subnet"
+    )
+    blockSize: int = Field(default=26, ge=20, le=32, description="prefix length of a block")
+    strictAffinity: bool = Field(
+        default=False, description="no address of another node's block, ever"
+    )
+    maxBlocksPerHost: int = Field(default=20, ge=1, description="blocks that a node can claim")
+    natOutgoing: bool = Field(default=True, description="masquerade what leaves the pool")
+    asNumber: int = Field(
+        default=64512, ge=1, le=4_294_967_294, description="bgp: autonomous system of the nodes"
+    )
+    nodeToNodeMeshEnabled: bool = Field(
+        default=True, description="bgp: every node peers with every other one"
+    )
+    routeReflectors: list[str] = Field(
+        default=[], description="bgp: nodes that all others peer with, in place of the mesh"
+    )
+    peerWithRouters: bool = Field(
+        default=False, description="bgp: nodes peer with the routers of their segment (eBGP)"
+    )
+    connectDelayTime: int = Field(default=2, ge=1, le=65535, description="bgp: seconds")
+    connectRetryTime: int = Field(default=5, ge=1, le=65535, description="bgp: seconds")
+    gracefulRestartTime: int = Field(
+        default=120,
+        ge=1,
+        le=4095,
+        description="bgp: seconds that routes outlive a daemon that has died",
+    )
+    gracefulRestartWait: int = Field(
+        default=240,
+        ge=1,
+        le=65535,
+        description="bgp: seconds that a daemon waits for its peers before it writes and says "
+        "anything",
+    )
+    holdTime: int = Field(
+        default=240, ge=3, le=65535, description="bgp: seconds until a silent peer counts as gone"
+    )
+    keepaliveTime: int = Field(
+        default=0, ge=0, le=65535, description="bgp: seconds; 0: a third of holdTime"
+    )
+
+    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+        """Calico's own rule for block limits; and one way of peering at a time."""
+        if self.maxBlocksPerHost != 20 and not self.strictAffinity:
+            yield Contradiction(
+                "maxBlocksPerHost",
+                f"{self.maxBlocksPerHost} without strictAffinity",
+                "strictAffinity: true beside it",
+                "Calico takes a limit of its own only together with strictAffinity",
+            )
+        others = {
+            name: why
+            for name, why in (
+                ("routeReflectors", "in a mesh every node hears of all others without reflectors"),
+                ("peerWithRouters", "nodes of a mesh would offer the routers each other's blocks"),
+            )
+            if getattr(self, name)
+        }
+        if self.nodeToNodeMeshEnabled:
+            for name, why in others.items():
+                yield Contradiction(
+                    name,
+                    "the mesh of all nodes beside it",
+                    "nodeToNodeMeshEnabled: false",
+                    f"{why}; Calico's own guides switch it off first",
+                )
+        elif len(others) > 1:
+            yield Contradiction(
+                "peerWithRouters",
+                "routeReflectors beside it",
+                "one of the two",
+                "nodes would offer the routers what reflectors have told them",
+            )
 
 
 class KubeRouterOptions(NetworkOptions):
@@ -284,6 +397,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "weave": Plugin(
         WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False
     ),
+    "calico": Plugin(CalicoOptions, ("vxlan", "bgp"), node_subnets=False),
 }
 """All plugins of this version by name."""
 

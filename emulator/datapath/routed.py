@@ -17,6 +17,8 @@ from emulator.spec.resolved import Offload, Pod
 
 GATEWAY = "169.254.1.1"
 NODE_MAC = "ee:ee:ee:ee:ee:ee"
+METRIC = 1024
+"""Felix's priority of a pod that stays where it is; one that moves has a smaller one for a time."""
 
 
 def pod(
@@ -41,7 +43,7 @@ def pod(
     yield Addr(pod.id, "eth0", f"{address}/32")
     yield Route(pod.id, f"{GATEWAY}/32", "", "eth0", scope="link")
     yield Route(pod.id, "default", GATEWAY, "eth0")
-    yield Route(node, f"{address}/32", "", port, scope="link")
+    yield Route(node, f"{address}/32", "", port, scope="link", metric=METRIC)
     yield Neigh(node, port, address, own_mac)
 
 

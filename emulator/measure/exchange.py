@@ -167,7 +167,8 @@ class Exchange:
                 return
             if not last:
                 continue
-            if code in (errno.ENETUNREACH, errno.EHOSTUNREACH):
+            # EINVAL is what a blackhole route answers to those who send
+            if code in (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EINVAL):
                 state.notes[f"{self._client_of[i]} has no route ({errno.errorcode[code]})"] = None
             else:
                 state.failed = errno.errorcode.get(code or 0, str(code))

@@ -89,7 +89,9 @@ def _doomed(
     doomed = {
         key
         for key in removable
-        if key not in wanted and key not in kept and observed[key].kind not in _STAYS
+        if key not in wanted
+        and (key not in kept or _handed_over(key, desired, observed, owned))
+        and observed[key].kind not in _STAYS
     }
     for key, resource in wanted.items():
         before = observed.get(key)
@@ -107,6 +109,19 @@ def _orphan(entry: Entry, desired: Plan, owned: Plan) -> bool:
     """Whether the process that wrote something is no longer wanted: nobody will remove it."""
     writer = (entry.resource.ns, "process", entry.writer)
     return writer in owned.entries and writer not in desired.entries
+
+
+def _handed_over(key: Key, desired: Plan, observed: State, owned: Plan | None) -> bool:
+    """Whether a daemon is to write in its own way what we have written: ours is in its way."""
+    ours = owned.entries.get(key) if owned is not None else None
+    theirs = desired.entries.get(key)
+    return (
+        ours is not None
+        and ours.owner == "applied"
+        and theirs is not None
+        and theirs.resource != ours.resource
+        and observed[key] == ours.resource
+    )
 
 
 def _given_back(

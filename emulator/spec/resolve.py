@@ -14,7 +14,7 @@ from emulator.ipam import Addressing, allocate
 from emulator.spec import limits
 from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
-from emulator.spec.findings import Findings, one_of
+from emulator.spec.findings import Findings, nearest, one_of
 from emulator.spec.machines import make_hosts, make_links, make_nodes, make_routers, make_switches
 from emulator.spec.model import ClusterDocument, ClusterSpec
 from emulator.spec.pods import CheckedPod, cluster_pods, manifest_pod
@@ -78,7 +78,7 @@ def resolve(
     resolved = resolved._replace(pods=tuple(pod for pod in pods if pod.node in standing))
     _check_pods(resolved.pods, spec.network.plugin, at("spec", "pods"), findings)
     _check_names(resolved, findings)
-    _check_options(resolved.network, checked.source, findings)
+    _check_options(spec.network, resolved, checked.source, findings)
     for option, *words in spec.network.contradictions(spec.podCIDR):
         findings.add(at("spec", "network", option), *words)
     check_attached(resolved, checked.source, findings)
@@ -146,17 +146,33 @@ def _check_names(spec: ResolvedSpec, findings: Findings) -> None:
         )
 
 
-def _check_options(network: Network, source: Source, findings: Findings) -> None:
-    """Options that the plugin has, but not for this backend."""
+def _check_options(
+    options: NetworkOptions, spec: ResolvedSpec, source: Source, findings: Findings
+) -> None:
+    """Options of another backend, names that no node has, routers that speak no BGP."""
+    network = spec.network
     written = get(source.tree, "spec", "network")
-    only_for = PLUGINS[network.plugin].options.only_for
     for option in written.value if written is not None else ():
-        backends = only_for.get(option, (network.backend,))
+        backends = options.only_for.get(option, (network.backend,))
         if network.backend not in backends:
             findings.add(
                 source.place("spec", "network", option, key=True),
                 f"the option {option} with backend {network.backend}",
                 f"backend {one_of(backends)} for it",
+            )
+    nodes = [node.name for node in spec.nodes]
+    for option in options.of_nodes:
+        for index, name in enumerate(network.names(option)):
+            if name not in nodes:
+                place = source.place("spec", "network", option, index)
+                findings.add(place, f'"{name}"', "the name of a node", nearest(name, nodes))
+    for option in options.of_fabric:
+        if spec.routing != "bgp" and network.option(option):
+            findings.add(
+                source.place("spec", "network", option, key=True),
+                "routers that are routed statically",
+                "routers that speak BGP",
+                "say routing: bgp under spec.underlay",
             )
 
 

@@ -8,6 +8,7 @@ lead back there.
 
 from __future__ import annotations
 
+import json
 from typing import Final, Literal, NamedTuple
 
 Offload = Literal["full", "wire", "off"]
@@ -154,7 +155,8 @@ class Pod(NamedTuple):
 class Network(NamedTuple):
     """The pod network: a plugin, its backend and its own typed options.
 
-    ``options`` are the plugin's own, already checked: sorted (name, value) pairs.
+    ``options`` are the plugin's own, already checked: sorted (name, value) pairs, lists and
+    mappings as JSON.
     """
 
     plugin: str
@@ -165,6 +167,15 @@ class Network(NamedTuple):
     def option(self, name: str) -> bool | int | str:
         """The value of an option of the plugin; KeyError when it has none of that name."""
         return dict(self.options)[name]
+
+    @property
+    def peers_with_routers(self) -> bool:
+        """Whether nodes speak BGP with the routers of their segment, where these do."""
+        return bool(dict(self.options).get("peerWithRouters"))
+
+    def names(self, name: str) -> tuple[str, ...]:
+        """The value of an option that is a list of names; KeyError."""
+        return tuple(json.loads(str(self.option(name))))
 
 
 class ResolvedSpec(NamedTuple):

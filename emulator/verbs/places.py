@@ -64,7 +64,7 @@ def _rows(cluster: Cluster, what: str) -> list[dict[str, object]]:
                 "node": n.name,
                 "ip": addresses.node[n.name],
                 "segment": n.segment,
-                "subnet": addresses.node_subnet[n.name],
+                "subnet": addresses.node_subnet.get(n.name) or ", ".join(addresses.blocks[n.name]),
                 "pods": sum(p.node == n.name for p in spec.pods),
             }
             for n in spec.nodes

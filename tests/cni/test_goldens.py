@@ -50,6 +50,15 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "kube-router-reflector": lambda: plan(
         "kube-router", nodes=3, rrServers=1, bgpGracefulRestart=True, enablePodEgress=False
     ),
+    "calico-bgp": lambda: plan("calico", "bgp"),
+    "calico-route-reflector": lambda: plan(
+        "calico", "bgp", nodes=3, nodeToNodeMeshEnabled=False, routeReflectors=["n1"]
+    ),
+    "calico-tor": lambda: compile_spec(load(TOPOLOGIES / "calico-tor.yaml")),
+    "calico-vxlan": lambda: plan("calico", "vxlan"),
+    "calico-cross-subnet": lambda: plan(
+        "calico", "vxlan", nodes=("rack-a", "rack-a", "rack-b"), vxlanMode="CrossSubnet"
+    ),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),

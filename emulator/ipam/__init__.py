@@ -10,6 +10,9 @@ can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and t
 literature have it. Inside a subnet host-local's order: .1 the gateway, pods from .2 on.
 Weave has no subnets of nodes: each owns a share of the cluster CIDR (:mod:`emulator.ring`), and
 takes from it the address of its bridge, then those of its pods.
+A pod's address is its place among the pods of its node: one more at the end moves nobody, one
+less in the middle moves those behind it on the same node. Calico's blocks are another scheme,
+in :mod:`emulator.ipam.blocks`.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from typing import NamedTuple
 from emulator.conflist.model import parse
 from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
+from emulator.ipam import blocks
 from emulator.ring import Full, Ring, peer_name
 from emulator.spec.resolved import ResolvedSpec
 
@@ -30,8 +34,10 @@ class Addressing(NamedTuple):
     ``node``, ``host``: underlay address by name. ``router``: by (router, segment).
     ``node_subnet``: pod subnet of the node (``10.244.1.0/24``), ``gateway`` its first
     address. ``pod``: by pod id; a hostNetwork pod has its node's address.
-    ``blocks``: under Weave, all that a node owns of the cluster CIDR; there ``node_subnet`` is the
-    block of these that holds ``gateway``, the address of the node's bridge.
+    ``blocks``: what a node owns of the cluster CIDR where it has no subnet of a fixed size. Under
+    Weave ``node_subnet`` is the block of these that holds ``gateway``, the address of the node's
+    bridge. Under Calico ``tunnel`` and ``borrowed`` are those of
+    :class:`emulator.ipam.blocks.Assigned`.
     """
 
     node: dict[str, str]
@@ -41,23 +47,41 @@ class Addressing(NamedTuple):
     gateway: dict[str, str]
     pod: dict[str, str]
     blocks: dict[str, tuple[str, ...]]
+    tunnel: dict[str, str]
+    borrowed: dict[str, str]
 
 
 def allocate(spec: ResolvedSpec) -> Addressing:
     """Hand out every address. SpecError (with the place) where a range is too small."""
     problems: list[Problem] = []
     node, host, router = _underlay(spec, problems)
-    blocks: dict[str, tuple[str, ...]] = {}
+    subnet: dict[str, str] = {}
+    gateway: dict[str, str] = {}
+    owned: dict[str, tuple[str, ...]] = {}
+    tunnel: dict[str, str] = {}
+    borrowed: dict[str, str] = {}
     if spec.network.plugin == "weave":
-        gateway, pod, blocks = _weave(spec, node, problems)
-        subnet = {name: _holder(blocks[name], address) for name, address in gateway.items()}
+        gateway, pod, owned = _weave(spec, node, problems)
+        subnet = {name: _holder(owned[name], address) for name, address in gateway.items()}
+    elif spec.network.plugin == "calico":
+        owned, tunnel, own, borrowed = blocks.assign(spec, problems)
+        pod = _with_host_network(spec, node, own)
     else:
         subnet, gateway, pod = _pods(spec, node, problems)
     if spec.network.plugin == "cni":
         _by_conflist(spec, subnet, gateway, pod)
     if problems:
         raise SpecError(*problems)
-    return Addressing(node, host, router, subnet, gateway, pod, blocks)
+    return Addressing(node, host, router, subnet, gateway, pod, owned, tunnel, borrowed)
+
+
+def _with_host_network(
+    spec: ResolvedSpec, node_ip: dict[str, str], own: dict[str, str]
+) -> dict[str, str]:
+    """The addresses of all pods, in the order of the file."""
+    return {
+        p.id: node_ip.get(p.node, "") if p.host_network else own.get(p.id, "") for p in spec.pods
+    }
 
 
 def _underlay(

@@ -1,0 +1,144 @@
+"""The configuration of a node's BIRD, as Calico's confd would render it.
+
+Calico's own BIRD is a fork of version 1.6; this says the same in the words of BIRD 2: channels,
+and ``metric 0``, without which that version writes a metric of its own choice into the kernel
+in place of the one that the filter has chosen. Between nodes a metric travels as a local
+preference, the one turned into the other by subtracting it from the largest number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from emulator.cni.calico import sessions
+from emulator.cni.context import Context
+from emulator.datapath import bird
+from emulator.spec.resolved import Node
+
+CONFIG = "/run/calico/bird.cfg"
+SOCKET = "/run/calico/bird.ctl"
+CLUSTER_ID = "224.0.0.1"
+"""Of the route reflectors, which are one cluster."""
+LARGEST = 2_147_483_647
+_SCAN_TIME_S = 2
+
+
+def config(context: Context, node: Node) -> str:
+    """The whole file."""
+    spec, at = context.spec, context.addressing
+    own = at.blocks[node.name]
+    blocks = [f"{block} blackhole" for block in own if not block.endswith("/32")]
+    return bird.config(
+        at.node[node.name],
+        [
+            _aggregates(own),
+            _peers(spec.pod_cidr),
+            _TO_NODES,
+            _TO_ROUTERS,
+            _FROM_PEERS,
+            _TO_KERNEL,
+            f"graceful restart wait {spec.network.option('gracefulRestartWait')}",
+            bird.device(_SCAN_TIME_S),
+            bird.direct(["-cali*", "-kube-ipvs*", "*"], check_link=False),
+            bird.kernel(
+                "filter calico_kernel_programming",
+                imports="all",
+                merge_paths=True,
+                learn=True,
+                persist=True,
+                scan_time_s=_SCAN_TIME_S,
+                options=("metric 0", "graceful restart"),
+            ),
+            bird.static("blocks", blocks),
+            bird.template("bgp_template", list(_template(context))),
+            *(_session(context, node, one) for one in sessions.of(context, node)),
+        ],
+    )
+
+
+def _template(context: Context) -> Iterator[str]:
+    option = context.spec.network.option
+    yield "multihop"
+    yield "graceful restart"
+    yield f"graceful restart time {option('gracefulRestartTime')}"
+    yield f"connect delay time {option('connectDelayTime')}"
+    yield f"connect retry time {option('connectRetryTime')}"
+    yield "error wait time 5, 30"
+    yield f"hold time {option('holdTime')}"
+    if option("keepaliveTime"):
+        yield f"keepalive time {option('keepaliveTime')}"
+
+
+def _session(context: Context, node: Node, one: sessions.Session) -> bird.Block:
+    local = bird.Speaker(
+        context.addressing.node[node.name], int(context.spec.network.option("asNumber"))
+    )
+    options = []
+    if one.passive:
+        options.append("passive on")
+    if one.client:
+        options += ["rr client", f"rr cluster id {CLUSTER_ID}"]
+    if one.external:  # the routers hand on what other nodes of the same AS say
+        options.append("allow local as 1")
+    return bird.bgp(
+        one.name,
+        local,
+        bird.Speaker(one.address, one.as_number),
+        imports="filter calico_import",
+        exports=f"filter calico_export_to_{'routers' if one.external else 'nodes'}",
+        channel_options=["gateway recursive", "add paths on"],
+        options=options,
+        template="bgp_template",
+    )
+
+
+def _aggregates(own: tuple[str, ...]) -> str:
+    """A block goes out, and nothing beneath it but a pod that is on the move."""
+    rows = [
+        row
+        for block in own
+        for row in (
+            f"    if net = {block} then accept;",
+            f"    if net ~ {block} then {{ if krt_metric < 1024 then accept; reject; }}",
+        )
+    ]
+    return "\n".join(["function calico_aggr() {", *rows, "}"])
+
+
+def _peers(pool: str) -> str:
+    return f"""\
+function calico_export_to_bgp_peers(bool internal_peer) {{
+    if source = RTS_BGP && defined(bgp_local_pref) then
+        krt_metric = {LARGEST} - bgp_local_pref;
+    else {{
+        if ! defined(krt_metric) then krt_metric = 1024;
+        bgp_local_pref = {LARGEST} - krt_metric;
+    }}
+    # what leads into a tunnel is Felix's affair
+    if internal_peer && defined(ifname) then
+        if ifname ~ "*.cali" || ifname ~ "*.calico" || ifname ~ "tunl0" then reject;
+    calico_aggr();
+    if net ~ {pool} then accept;
+    reject;
+}}"""
+
+
+_TO_NODES = "filter calico_export_to_nodes { calico_export_to_bgp_peers(true); }"
+_TO_ROUTERS = "filter calico_export_to_routers { calico_export_to_bgp_peers(false); }"
+
+_FROM_PEERS = f"""\
+filter calico_import {{
+    if defined(bgp_local_pref) && bgp_local_pref > {LARGEST - 1024} then preference = 200;
+    accept;
+}}"""
+
+_TO_KERNEL = f"""\
+filter calico_kernel_programming {{
+    # the kernel has these; BIRD 1.6 keeps them back by itself
+    if source = RTS_DEVICE then reject;
+    if source = RTS_BGP && ! defined(krt_metric) then {{
+        krt_metric = 1024;
+        if defined(bgp_local_pref) then krt_metric = {LARGEST} - bgp_local_pref;
+    }}
+    accept;
+}}"""

@@ -1,0 +1,134 @@
+"""Which nodes speak BGP with which, and what they hear of each other by it.
+
+A full mesh; or *route reflectors*, with whom all others peer and who hand on what their clients
+say; or the routers of the racks. Reflectors are of one cluster: each peers with every other one,
+and takes nothing back that has passed one of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from emulator.cni.context import Context
+from emulator.datapath.autonomous import rack_routers
+from emulator.datapath.paths import Paths
+from emulator.faults import Fault
+from emulator.spec.resolved import Node, Router
+from emulator.wires import Wires
+
+DAEMON = "bird"
+"""The name of its process, on nodes and on routers."""
+
+
+class Session(NamedTuple):
+    """One end of a session, as its node sees it.
+
+    ``kind`` is ``Mesh`` or ``Node``. ``passive``: it waits for the other end to begin.
+    ``client``: the other end is a client of this one, a reflector. ``external``: the other end is
+    a router, of an AS of its own.
+    """
+
+    kind: str
+    address: str
+    as_number: int
+    passive: bool = False
+    client: bool = False
+    external: bool = False
+
+    @property
+    def name(self) -> str:
+        """``Mesh_192_168_1_12``, as confd calls it."""
+        return f"{self.kind}_{self.address.replace('.', '_')}"
+
+
+class Heard(NamedTuple):
+    """``gateways`` lead to what is heard of: the blocks of the node ``origin``, or the segment of
+    that name, which only routers speak of (``external``).
+    """
+
+    origin: str
+    gateways: tuple[str, ...]
+    external: bool = False
+
+
+def of(context: Context, node: Node) -> Iterator[Session]:
+    """The sessions of a node, in the order of the file.
+
+    In the mesh the end whose address is the smaller *text* is passive: 10.0.0.10 waits for
+    10.0.0.9.
+    """
+    network, at = context.spec.network, context.addressing
+    own = int(network.option("asNumber"))
+    reflectors = network.names("routeReflectors")
+    if network.option("peerWithRouters"):
+        for router in rack_routers(context.spec, at, node):
+            yield Session("Node", router.address, router.as_number, external=True)
+    for peer in context.spec.nodes:
+        address = at.node[peer.name]
+        if peer.name == node.name:
+            continue
+        if network.option("nodeToNodeMeshEnabled"):
+            yield Session("Mesh", address, own, passive=at.node[node.name] < address)
+        elif node.name in reflectors or peer.name in reflectors:
+            client = node.name in reflectors and peer.name not in reflectors
+            yield Session("Node", address, own, client=client)
+
+
+def heard(context: Context, node: Node) -> Iterator[Heard]:
+    """The nodes whose blocks a node has routes to, once all daemons have converged.
+
+    A daemon that is dead has left what it knew when it died, and the kernel forgets that as well
+    when the interface goes down.
+    """
+    if context.wires.down(node.name, node.interface):
+        return
+    wires = context.wires.before(Fault("daemon", f"{node.name}:{DAEMON}"))
+    if context.spec.network.option("peerWithRouters"):
+        yield from _heard_of_routers(context, wires, node)
+        return
+    for peer in context.spec.nodes:
+        if peer.name != node.name and _tells(context, wires, peer.name, node.name):
+            if peer.segment == node.segment:
+                yield Heard(peer.name, (context.addressing.node[peer.name],))
+            elif router := wires.first_router(node.name, peer.name):
+                yield Heard(peer.name, (context.addressing.router[router, node.segment],))
+
+
+def _tells(context: Context, wires: Wires, origin: str, near: str) -> bool:
+    """Whether word of a node's blocks comes to another one."""
+
+    def speak(one: str, other: str) -> bool:
+        silent = wires.dead(one, DAEMON) or wires.dead(other, DAEMON)
+        return not (silent or wires.between(one, other)[1])
+
+    network = context.spec.network
+    reflectors = network.names("routeReflectors")
+    if network.option("nodeToNodeMeshEnabled") or near in reflectors:
+        return speak(near, origin)
+    return any(speak(near, r) and (r == origin or speak(r, origin)) for r in reflectors)
+
+
+def _heard_of_routers(context: Context, wires: Wires, node: Node) -> Iterator[Heard]:
+    """The blocks of all nodes and the fabric's own segments, whatever the routers say."""
+    spec, at = context.spec, context.addressing
+    if wires.apart(node.name):
+        return
+    here = node.name  # a segment of the node's sessions, so that other nodes are no neighbours
+    speakers = [Router(here, (here,), node.place)]
+    for router in spec.routers:
+        lit = [s for s in router.segments if not wires.dark(router.name, s)]
+        if node.segment in lit:
+            lit.append(here)
+        silent = wires.dead(router.name, DAEMON)
+        speakers.append(router._replace(segments=() if silent else tuple(lit)))
+    goals = [segment.name for segment in spec.segments if segment.name != node.segment]
+    for peer in spec.nodes:
+        if peer is not node and not (wires.apart(peer.name) or wires.dead(peer.name, DAEMON)):
+            goals.append(peer.name)
+            speakers.append(Router(peer.name, (peer.segment, peer.name), peer.place))
+    paths = Paths(speakers)
+    for goal in goals:
+        hops = paths.hops(speakers[0], goal)
+        if hops:
+            yield Heard(goal, tuple(at.router[name, node.segment] for name, _ in hops), True)

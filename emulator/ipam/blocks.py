@@ -1,0 +1,126 @@
+"""Calico's IPAM: a pool cut into blocks, claimed by nodes as they need them.
+
+As Calico hands addresses out: a node claims a block with its first address and a further one
+when all of its own are full; in a block the lowest free address is next, and all of them are
+usable, those of network and broadcast included. A tunnel's address is the first that a node
+takes. When all blocks of the pool are claimed, the node borrows an address of another node's
+block; with strict affinity it gets none, and a node that has as many blocks as it may have
+gets none either way. Where a node begins to look for a block is drawn from its
+name, so that blocks stay where they are when nodes come and go.
+
+Not modelled: the draw is ours (Calico seeds Go's generator with the name), addresses that are
+given back in between, reservations, several pools.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from ipaddress import IPv4Address, IPv4Network
+from typing import NamedTuple
+
+from emulator.errors import Problem
+from emulator.spec.resolved import ResolvedSpec
+
+
+class Assigned(NamedTuple):
+    """``blocks``: of each node, in order of claim. ``tunnel``: address of each node's tunnel
+    device, none where the backend has no tunnel. ``pod``: by pod id, hostNetwork pods excepted.
+    ``borrowed``: each address that lies in another node's block, with the node that uses it.
+    """
+
+    blocks: dict[str, tuple[str, ...]]
+    tunnel: dict[str, str]
+    pod: dict[str, str]
+    borrowed: dict[str, str]
+
+
+def assign(spec: ResolvedSpec, problems: list[Problem]) -> Assigned:
+    """Addresses of tunnels, by node, then of pods, in the order of the file.
+
+    Adds to ``problems`` once, at the first address that there is no room for.
+    """
+    network = spec.network
+    pool = _Pool(
+        IPv4Network(spec.pod_cidr),
+        int(network.option("blockSize")),
+        int(network.option("maxBlocksPerHost")),
+        bool(network.option("strictAffinity")),
+    )
+    tunnel: dict[str, str] = {}
+    pod: dict[str, str] = {}
+    wanted = [(tunnel, n.name, n.name) for n in spec.nodes if network.backend == "vxlan"]
+    wanted += [(pod, p.id, p.node) for p in spec.pods if not p.host_network]
+    for book, name, node in wanted:
+        address = pool.take(node)
+        if address is None:
+            problems.append(pool.exhausted(str(spec.place), len(spec.nodes), len(wanted), node))
+            break
+        book[name] = address
+    blocks = {n.name: tuple(map(pool.text, pool.claimed.get(n.name, ()))) for n in spec.nodes}
+    return Assigned(blocks, tunnel, pod, pool.borrowed)
+
+
+class _Pool:
+    """Blocks by their number in the pool."""
+
+    def __init__(self, cidr: IPv4Network, length: int, most: int, strict: bool) -> None:
+        self._cidr, self._length, self._most, self._strict = cidr, length, most, strict
+        self._size = 1 << (32 - length)
+        self._count = cidr.num_addresses // self._size
+        self._used: dict[int, int] = {}
+        self.claimed: dict[str, list[int]] = {}
+        self.borrowed: dict[str, str] = {}
+
+    def take(self, node: str) -> str | None:
+        """An address for a node: of its last block, of a new one, or a borrowed one."""
+        own = self.claimed.setdefault(node, [])
+        if own and self._used[own[-1]] < self._size:
+            return self._next(own[-1])
+        if len(own) >= self._most:
+            return None
+        for block in self._walk(node):
+            if block not in self._used:
+                self._used[block] = 0
+                own.append(block)
+                return self._next(block)
+        return None if self._strict else self._borrow(node)
+
+    def _borrow(self, node: str) -> str | None:
+        for block in self._walk(node):
+            if self._used[block] < self._size:
+                address = self._next(block)
+                self.borrowed[address] = node
+                return address
+        return None
+
+    def _next(self, block: int) -> str:
+        value = int(self._cidr.network_address) + block * self._size + self._used[block]
+        self._used[block] += 1
+        return str(IPv4Address(value))
+
+    def _walk(self, node: str) -> Iterator[int]:
+        digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()
+        start = int.from_bytes(digest[:8], "big") % self._count if self._count else 0
+        for step in range(self._count):
+            yield (start + step) % self._count
+
+    def text(self, block: int) -> str:
+        """A block as a prefix."""
+        return f"{self._cidr.network_address + block * self._size}/{self._length}"
+
+    def exhausted(self, place: str, nodes: int, wanted: int, node: str) -> Problem:
+        """What is said when there is no address for ``node``."""
+        own = len(self.claimed[node])
+        found = (
+            f"{wanted} addresses for {nodes} nodes from {self._cidr}, a pool of {self._count} "
+            f"blocks of {self._size}: nothing is left for node {node}, which has {own} of them"
+        )
+        if own >= self._most:
+            limit = f"at most {self._most} blocks of {self._size} addresses on each node"
+            return Problem(place, found, limit, "use fewer pods per node or a smaller blockSize")
+        expected = "a block to claim" + ("" if self._strict else ", or an address to borrow")
+        remedy = "use a shorter prefix for podCIDR or fewer pods"
+        if self._strict:
+            remedy += ", or strictAffinity: false, which lets a node borrow"
+        return Problem(place, found, expected, remedy)

@@ -1,0 +1,144 @@
+"""Calico: pods with addresses out of blocks, and VXLAN or BGP between the nodes.
+
+By BGP a node has a route to another one's pods if it has heard of them. Behind a router that is
+not enough: the packet goes there, and a router that has not heard of them knows no way on.
+"""
+
+from __future__ import annotations
+
+from emulator.faults import Fault
+from emulator.ipam import Addressing
+from emulator.oracle.model import Leg
+from emulator.oracle.routed import RoutedPods
+from emulator.spec.resolved import Network, ResolvedSpec
+from emulator.wires import Wires
+
+TUNNEL = "vxlan.calico"
+VXLAN_BYTES = 50
+DAEMON = "bird"
+
+
+class Model(RoutedPods):
+    """Pods are routed on their node, and travel as the backend says."""
+
+    def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
+        super().__init__(spec, at, wires)
+        network = spec.network
+        self._bgp = network.backend == "bgp"
+        self._cross_subnet = network.option("vxlanMode") == "CrossSubnet"
+        self._mesh = bool(network.option("nodeToNodeMeshEnabled"))
+        self._reflectors = network.names("routeReflectors")
+        self._fabric = bool(network.option("peerWithRouters"))
+        self.masquerade = self.masquerade_to_nodes = bool(network.option("natOutgoing"))
+        if not self._bgp:
+            self.pod_mtu -= VXLAN_BYTES
+
+    @classmethod
+    def devices(cls, network: Network) -> tuple[str, ...]:
+        """The tunnel, if any."""
+        return () if network.backend == "bgp" else (TUNNEL,)
+
+    @classmethod
+    def daemons(cls, network: Network) -> tuple[str, ...]:
+        """BIRD, where there is BGP."""
+        return (DAEMON,) if network.backend == "bgp" else ()
+
+    def leg(self, near: str, far: str) -> Leg:
+        """By the backend."""
+        if self._bgp:
+            return self._by_bgp(near, far)
+        _, broken = self.wires.between(near, far)
+        if self._cross_subnet and self.same_segment(near, far):
+            words = f"CrossSubnet: {far} is in the same subnet, so no tunnel: two routed hops"
+            return Leg(self.at.node[near], words, broken)
+        down = self.wires.down
+        broken = down(near, TUNNEL) or down(far, TUNNEL) or broken
+        words = f"{near} and {far} route it through {TUNNEL}: two hops, the underlay's hidden"
+        return Leg(self.at.tunnel[near], words, broken)
+
+    def back_from_host(self, host: str, near: str, address: str) -> str:
+        """Routers that speak BGP with the nodes know the way."""
+        if self._fabric and self._heard(near) and not self.wires.dead(near, DAEMON):
+            return ""
+        return super().back_from_host(host, near, address)
+
+    def _by_bgp(self, near: str, far: str) -> Leg:
+        routers, cut = self.wires.between(near, far)
+        node = self.at.node[near]
+        if self._fabric:
+            # the routers name themselves as the next hop, also within a rack
+            hops = max(1, routers) + 2
+            words = f"the routers know each block by BGP: {hops} routed hops, no tunnel"
+        else:
+            hops = 2
+            words = f"{near} has heard of the blocks of {far} by BGP: two routed hops, no tunnel"
+        there = cut or self._lost(near, far, routers)
+        back = self._lost(far, near, routers)
+        return Leg(node, words, there or back, hops, node_broken=there)
+
+    def _lost(self, near: str, far: str, routers: int) -> str:
+        """Why packets of a node do not come to the pods of another one; empty when they do."""
+        if self._fabric:
+            return self._unknown(near, far)
+        why = self._untold(near, far)
+        if not why and routers:
+            why = (
+                f"{near} has heard of the blocks of {far} and sends to its router, which has not, "
+                "since it has no BGP session with the nodes"
+            )
+        return why
+
+    def _untold(self, near: str, far: str) -> str:
+        """Why a node has no route to the blocks of another one; empty when it has."""
+        wires = self.wires.before(Fault("daemon", f"{near}:{DAEMON}"))
+        if dead := wires.dead(far, DAEMON):
+            return f"{dead}, and {near} has no route to its blocks any more"
+        if self._mesh:
+            return self._session(wires, near, far)
+        if not self._reflectors:
+            return f"{near} and {far} have no BGP session: no mesh, no reflector, no router"
+        if near in self._reflectors:
+            return self._session(wires, near, far)
+        found = ""
+        for reflector in self._reflectors:
+            legs = [(near, reflector)] + [(reflector, far)] * (reflector != far)
+            why = next(filter(None, (self._session(wires, *leg) for leg in legs)), "")
+            if not why:
+                return ""
+            found = found or why
+        return f"{near} hears nothing of {far} by a reflector: {found}"
+
+    def _session(self, wires: Wires, one: str, other: str) -> str:
+        why = wires.dead(one, DAEMON) or wires.dead(other, DAEMON) or wires.between(one, other)[1]
+        return why and f"no BGP session between {one} and {other}: {why}"
+
+    def _rack(self, node: str) -> list[str]:
+        """The routers of a node's segment."""
+        segment = self.wires.segment[node]
+        return [router.name for router in self.spec.routers if segment in router.segments]
+
+    def _heard(self, node: str) -> list[str]:
+        """Those of them that it has a session with."""
+        dead, dark, segment = self.wires.dead, self.wires.dark, self.wires.segment[node]
+        return [r for r in self._rack(node) if not (dead(r, DAEMON) or dark(r, segment))]
+
+    def _unknown(self, near: str, far: str) -> str:
+        """Why the routers have no way to the blocks of a node; empty when they have.
+
+        Where a node hears of no router any more, its default route leads to the first one: that
+        one's table decides, and it goes by what it knew when its daemon died.
+        """
+        wires = self.wires
+        if not self._heard(near):
+            first, *_ = self._rack(near) or [""]
+            if not first or (dark := wires.dark(first, wires.segment[near])):
+                return f"{near} has no router: {dark if first else 'none is in its segment'}"
+            wires = wires.before(Fault("daemon", f"{first}:{DAEMON}"))
+        if dead := wires.dead(far, DAEMON):
+            return f"{dead}, and no router has a route to its blocks any more"
+        if self.same_segment(near, far):
+            return ""
+        silent = [wires.dead(router, DAEMON) for router in self._rack(far)]
+        if all(silent):
+            return f"no router says where the blocks of {far} are: {silent[0] if silent else ''}"
+        return ""

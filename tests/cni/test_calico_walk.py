@@ -1,0 +1,42 @@
+"""What the plan does with packets is what the oracle says of them, whatever is broken.
+
+Both come from the same spec by different hands: routes, neighbours and cables on the one side, a
+reasoning about sessions on the other.
+"""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from test_oracle import some_faults, specs
+from walk import LOST, Walk
+
+from emulator.compile import compile_spec, faulted
+from emulator.ipam import allocate
+from emulator.oracle import predict
+from emulator.spec.resolved import ResolvedSpec
+
+
+@settings(deadline=None, max_examples=200)
+@given(specs(plugins=("calico",)), st.data())
+def test_packets_take_the_way_that_is_predicted(spec: ResolvedSpec, data: st.DataObject) -> None:
+    at = allocate(spec)
+    faults = data.draw(some_faults(spec))
+    walk = Walk(faulted(compile_spec(spec), spec, at, faults))
+    own = {p.id for p in spec.pods if not p.host_network}
+    for probe, expected in predict(spec, at, faults).items():
+        if probe.kind not in ("pod-pod", "node-own-pod", "node-remote-pod"):
+            continue
+        if not {probe.client, probe.server} & own or probe.server not in own:
+            continue
+        home = {p.id: p.node for p in spec.pods}.get(probe.client, probe.client)
+        client = probe.client if probe.client in own else home
+        there = walk.ends(client, probe.address)
+        if expected.outcome == "delivered":
+            assert there == {(probe.server, expected.ttl)}, (str(probe), faults)
+            back = walk.ends(probe.server, expected.source)
+            assert {ns for ns, _ in back} == {client}, (str(probe), faults)
+        else:
+            sources = {at.pod[client]} if client in own else {at.node[home]}
+            back = set().union(*(walk.ends(probe.server, source) for source in sources))
+            assert LOST in there | back, (str(probe), expected.reason, faults)
