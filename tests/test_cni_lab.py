@@ -50,6 +50,13 @@ def c(folder: Path) -> Iterator[Cluster]:
         yield cluster
 
 
+@pytest.fixture(scope="module")
+def bare(folder: Path) -> Iterator[Cluster]:
+    """A lab without pods, so that nothing has to be undone before something else is tried."""
+    with Cluster(load(BRIDGE, {"spec.pods.perNode": 0}), "cni-bare") as cluster:
+        yield cluster
+
+
 @pytest.fixture
 def bin_dir(tmp_path: Path) -> Path:
     """A folder of one's own binaries, where a node has files of its own: below /tmp."""
@@ -120,10 +127,7 @@ def test_every_release_at_hand_speaks_its_newest_version(c: Cluster, release: st
     assert c.verify().good
     (spoken,) = re.findall(r"podnet speaks (\S+)", "\n".join(c.cni("version", "n1")))
     assert c.cni("check") == ["CHECK: 2 of 2 attachments asked, nothing wrong"]
-    words = {
-        "status": "ready for ADD",
-        "gc": "stale things are gone",
-    }
+    words = {"status": "ready for ADD", "gc": "stale things are gone"}
     for verb, done in words.items():
         absent = f"no {verb.upper()} before version 1.1.0, or the conflist forbids it"
         expected = done if spoken == "1.1.0" else absent
@@ -225,24 +229,31 @@ MISBEHAVE: Mapping[str, tuple[Mapping[str, str], str]] = {
 
 @pytest.mark.parametrize("name", MISBEHAVE)
 def test_a_binary_that_misbehaves_is_named_and_the_lab_stays(
-    c: Cluster, bin_dir: Path, name: str
+    bare: Cluster, bin_dir: Path, name: str
 ) -> None:
     commands, words = MISBEHAVE[name]
     binary(bin_dir, "bad", {**commands, "DEL": 'echo "$CNI_CONTAINERID" >>/tmp/deleted'})
     changed = spec(conflist=conflist("bad"), binDir=[str(bin_dir)], timeoutSeconds=1)
     with pytest.raises(PodwireError) as caught:
-        c.apply(changed)
+        bare.apply(changed)
     assert words in str(caught.value)
     assert "the lab is as it was before" in str(caught.value)
     if name != "version":  # then nothing had begun
         assert "n1: pod n1-p1: bad ADD (conflist net:1: plugins[0])" in str(caught.value)
         # the specification asks for DEL after an ADD that failed
-        assert len(c.node("n1").run(["cat", "/tmp/deleted"]).stdout.split()) == 1
-        c.node("n1").run(["rm", "/tmp/deleted"])
-    assert c.verify(probes=name == "error").good
-    assert c.pod("n1-p1").ip == c.facts().pods["n1-p1"]
-    processes = c.node("n1").run(["ps", "-eo", "args"]).stdout.decode()
+        assert len(bare.node("n1").run(["cat", "/tmp/deleted"]).stdout.split()) == 1
+        bare.node("n1").run(["rm", "/tmp/deleted"])
+    assert bare.verify(probes=False).good
+    processes = bare.node("n1").run(["ps", "-eo", "args"]).stdout.decode()
     assert "sleep 100" not in processes and str(bin_dir) not in processes
+
+
+def test_an_apply_that_fails_attaches_pods_again(c: Cluster, bin_dir: Path) -> None:
+    binary(bin_dir, "bad", {"ADD": "exit 1"})
+    with pytest.raises(PodwireError, match="the lab is as it was before"):
+        c.apply(spec(conflist=conflist("bad"), binDir=[str(bin_dir)]))
+    assert c.pod("n1-p1").ip == c.facts().pods["n1-p1"]
+    assert c.verify().good
 
 
 def test_a_binary_that_is_missing_is_named_before_anything_runs(c: Cluster) -> None:
@@ -257,18 +268,18 @@ def test_a_binary_that_is_missing_is_named_before_anything_runs(c: Cluster) -> N
 
 
 def test_what_a_failed_binary_leaves_behind_is_told_and_not_taken_for_granted(
-    c: Cluster, bin_dir: Path
+    bare: Cluster, bin_dir: Path
 ) -> None:
     make = "ip link add left0 type bridge && exit 1"
     binary(bin_dir, "bad", {"ADD": make})
     with pytest.raises(PodwireError, match="exit code 1 without an error object"):
-        c.apply(spec(conflist=conflist("bad"), binDir=[str(bin_dir)]))
-    left = c.verify(probes=False).deviations
+        bare.apply(spec(conflist=conflist("bad"), binDir=[str(bin_dir)]))
+    left = bare.verify(probes=False).deviations
     assert any("extra: n1 bridge left0" in one for one in left)
     assert all("left0" in one for one in left)
     for node in ("n1", "n2"):
-        c.node(node).run(["ip", "link", "del", "left0"])
-    assert c.verify(probes=False).good
+        bare.node(node).run(["ip", "link", "del", "left0"])
+    assert bare.verify(probes=False).good
 
 
 def test_a_delete_that_fails_is_owed_until_it_succeeds(c: Cluster, bin_dir: Path) -> None:
@@ -291,17 +302,17 @@ def test_a_delete_that_fails_is_owed_until_it_succeeds(c: Cluster, bin_dir: Path
     assert len(journal(c, "n1")) == 1
 
 
-def test_status_and_gc_of_version_1_1(c: Cluster, bin_dir: Path) -> None:
+def test_status_and_gc_of_version_1_1(bare: Cluster, bin_dir: Path) -> None:
     ready = """test -e /tmp/ready || { echo '{"code": 50, "msg": "starting"}'; exit 1; }"""
     binary(bin_dir, "newer", {"STATUS": ready, "GC": "cat >/tmp/collected"})
-    c.apply(spec(conflist=conflist("newer", version="1.1.0"), binDir=[str(bin_dir)]))
+    bare.apply(spec(conflist=conflist("newer", version="1.1.0"), binDir=[str(bin_dir)]))
     with pytest.raises(PodwireError, match=r"n1: newer STATUS .*error 50 \(not available\)"):
-        c.cni("status", "n1")
-    c.node("n1").run(["touch", "/tmp/ready"])
-    assert c.cni("status", "n1") == ["n1: network net: ready for ADD"]
-    assert c.cni("gc", "n1") == ["n1: network net: stale things are gone"]
-    asked = json.loads(c.node("n1").read_file("/tmp/collected"))
+        bare.cni("status", "n1")
+    bare.node("n1").run(["touch", "/tmp/ready"])
+    assert bare.cni("status", "n1") == ["n1: network net: ready for ADD"]
+    assert bare.cni("gc", "n1") == ["n1: network net: stale things are gone"]
+    asked = json.loads(bare.node("n1").read_file("/tmp/collected"))
     (valid,) = asked["cni.dev/valid-attachments"]
-    assert valid["ifname"] == "eth0" and valid["containerID"] in journal(c, "n1")[0]
-    c.apply(spec())
-    assert c.verify(probes=False).good
+    assert valid["ifname"] == "eth0" and valid["containerID"] in journal(bare, "n1")[0]
+    bare.apply(load(BRIDGE, {"spec.pods.perNode": 0}))
+    assert bare.verify(probes=False).good
