@@ -138,9 +138,9 @@ def _troubles(states: Sequence[State]) -> list[str]:
             else f"killed by signal {-(s.code or 0)}"
         )
         if s.state == "waiting":
-            out.append(f"{s.name}: {died}, to be started again ({s.restarts} restarts so far)")
+            out.append(f"{s.label}: {died}, to be started again ({s.restarts} restarts so far)")
         elif s.state == "ended" and s.code != 0:
-            out.append(f"{s.name}: {died}")
+            out.append(f"{s.label}: {died}")
         elif s.restarts:
-            out.append(f"{s.name}: running, after {s.restarts} restarts (last {died})")
+            out.append(f"{s.label}: running, after {s.restarts} restarts (last {died})")
     return out

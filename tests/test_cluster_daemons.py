@@ -73,7 +73,7 @@ def test_a_daemon_that_dies_by_itself_is_reported_and_started_again(c: Cluster) 
     c.node("n1").run(["sh", "-c", f"kill -9 {was}"])
     until(lambda: pids(c).get("n1") not in (0, was), "a new toyd")
     report = c.verify(probes=False)
-    assert report.processes == ("toyd: running, after 1 restarts (last killed by signal 9)",)
+    assert report.processes == ("n1:toyd: running, after 1 restarts (last killed by signal 9)",)
     assert not report.deviations
 
 

@@ -42,6 +42,11 @@ class State(NamedTuple):
     restarts: int
     code: int | None
 
+    @property
+    def label(self) -> str:
+        """``pod/container``, or ``node:daemon``: what is its own in the whole lab."""
+        return self.name if "/" in self.name else f"{self.ns}:{self.name}"
+
 
 class _Kept:
     def __init__(self, wanted: Process) -> None:

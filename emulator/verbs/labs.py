@@ -50,7 +50,7 @@ def ls_(arguments: argparse.Namespace) -> int:
             restarts = sum(p.restarts for p in facts.processes)
             status = "up"
             if dead:
-                status = "; ".join(f"{p.name} {p.state} (code {p.code})" for p in dead)
+                status = "; ".join(f"{p.label} {p.state} (code {p.code})" for p in dead)
             elif restarts:
                 status = f"up, {restarts} restarts of processes"
             row |= {
