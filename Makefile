@@ -143,17 +143,34 @@ command -v apt-get >/dev/null || {
 	exit 1
 }
 # without recommended packages: mininet would bring the Open vSwitch daemon, iperf3 is fine alone
-apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120"
+sudo= apt="env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=120"
 if [ "$$(id -u)" != 0 ]; then
 	command -v sudo >/dev/null || {
 		echo "podwire: Debian packages are missing, and there is no sudo; as root: apt-get install --no-install-recommends$$missing" >&2
 		exit 1
 	}
-	apt="sudo $$apt"
+	sudo=sudo apt="sudo $$apt"
 fi
+# Debian starts a daemon when its package is installed; labs run their own, the machine none
+services=
+for package in $$missing; do
+	case $$package in
+	bird2) services+=" bird.service" ;;
+	gobgpd) services+=" gobgpd.service" ;;
+	esac
+done
+[ -d /run/systemd/system ] || services=
 echo "Debian packages that are missing and will be installed:$$missing"
 echo "    $$apt install --no-install-recommends$$missing"
 $$apt update >/dev/null
+if [ "$$services" ]; then
+	echo "    (without starting$$services on this machine)"
+	$$sudo systemctl mask --runtime --quiet $$services
+fi
 $$apt install --no-install-recommends $$missing >/dev/null
+if [ "$$services" ]; then
+	$$sudo systemctl disable --quiet $$services
+	$$sudo systemctl unmask --runtime --quiet $$services
+fi
 )
 endef
