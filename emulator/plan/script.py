@@ -133,6 +133,8 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
     yield from _part("kernel settings", map(_command, of("sysctl")))
     yield from _part("packet filter", map(_command, of("nft")))
     yield from _part("files", map(_command, of("file")))
+    attached = map(_command, of("attachment"))
+    yield from _part("attachments (by CNI binaries, not by this script)", attached)
     yield from _part("processes (started here by hand only)", map(_command, of("process")))
 
 

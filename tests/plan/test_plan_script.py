@@ -12,6 +12,7 @@ from small_plans import plan
 from emulator.plan import Plan
 from emulator.plan.resources import (
     Addr,
+    Attachment,
     File,
     Hop,
     Interface,
@@ -190,3 +191,10 @@ def test_what_a_daemon_writes_is_a_comment() -> None:
 def test_the_shell_finds_no_fault_in_it() -> None:
     done = subprocess.run(["sh", "-n"], input=script(plan(pods=2)), text=True)
     assert done.returncode == 0
+
+
+def test_attachments_are_comments() -> None:
+    plan = Plan()
+    plan.add([Netns("n1"), Attachment("n1", "p", "eth0", "net", "{}", ("/b",), (), "{}", 30)], "x")
+    (row,) = [row for row in script(plan).splitlines() if "attachment p eth0" in row]
+    assert row.startswith("# n1 attachment p eth0 network net conflist ")
