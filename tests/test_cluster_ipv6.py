@@ -10,7 +10,7 @@ from callers import ROOT
 
 from emulator import Cluster
 from emulator.measure import connect, iperf
-from emulator.spec import load
+from emulator.spec import load, load_text
 
 pytestmark = pytest.mark.kernel
 
@@ -82,4 +82,45 @@ def test_instruments_measure_over_ipv6_alone(
         assert [s.failure for s in (*tcp.samples, told.samples[0]) if s.failure] == []
         assert tcp.samples[0].detail["mss"] == 1500 - 40 - 20 - 12, "IPv6, TCP, time stamps"
         assert cluster.apply(load(topology("flannel-dual-stack")))
+        assert cluster.verify().good
+
+
+FABRIC = """\
+apiVersion: podwire/v1
+kind: Cluster
+metadata: {name: fabric}
+spec:
+  podCIDR: [10.244.0.0/16, fd00:10:244::/56]
+  network: {plugin: flannel, backend: vxlan}
+  underlay:
+    segments:
+      rack-a: {cidr: [192.168.1.0/24, fd00:192:168:1::/64]}
+      rack-b: {cidr: [192.168.2.0/24, fd00:192:168:2::/64]}
+      link-1: {cidr: [172.16.0.0/31, fd00:172:16::/127]}
+      link-2: {cidr: [172.16.0.2/31, fd00:172:16::2/127]}
+      link-3: {cidr: [172.16.0.4/31, fd00:172:16::4/127]}
+      link-4: {cidr: [172.16.0.6/31, fd00:172:16::6/127]}
+    routers:
+      leaf-a: {segments: [rack-a, link-1, link-2]}
+      leaf-b: {segments: [rack-b, link-3, link-4]}
+      spine-1: {segments: [link-1, link-3]}
+      spine-2: {segments: [link-2, link-4]}
+  nodes: {count: 4, spread: [rack-a, rack-b]}
+  pods: {perNode: 1}
+"""
+
+
+def test_equal_paths_share_the_flows_of_both_families(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    with Cluster(load_text(FABRIC)) as cluster:
+        assert cluster.verify().good
+        route = ["ip", "-6", "route", "show", "fd00:192:168:2::/64"]
+        words = cluster.place("leaf-a").run(route).stdout.decode()
+        assert words.count("nexthop via fd00:172:16::") == 2
+        cluster.fail("interface", "leaf-a:eth1")
+        report = cluster.verify()
+        assert report.good, [*report.deviations, *report.differences]
+        cluster.heal()
         assert cluster.verify().good
