@@ -149,14 +149,13 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
     """One cable with the configuration of both its ends and the address of the device."""
     settings = spec.links
     offload = features(settings.offload, "underlay")
-    own_mac = mac(link.device, link.interface)
     yield veth(link.device, link.interface, link.switch, link.port)
     yield Interface(
         link.device,
         link.interface,
         True,
         settings.mtu,
-        own_mac,
+        mac(link.device, link.interface),
         "" if link.addresses else SWITCH_BRIDGE,
         False,
         *offload,
@@ -174,7 +173,7 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
     if routers:
         # eth0 may exist before conf/all is written, so each interface says it for itself
         yield Sysctl(link.device, f"net/ipv4/conf/{link.interface}/send_redirects", "0")
-    yield from addresses(link.device, link.interface, own_mac, link.addresses)
+    yield from addresses(link.device, link.interface, *link.addresses)
     if link.rate:
         yield shape(link.device, link.interface, link.rate, settings.mtu)
         yield shape(link.switch, link.port, link.rate, settings.mtu)

@@ -131,7 +131,7 @@ def _vxlan(context: Context, node: Node, at: Addressing) -> Iterator[Resource]:
     )
     # of one address, or the kernel would add a connected route for the whole subnet
     own = f"{_subnet_address(at, node.name)}/{at.family.bits}"
-    yield from addresses(node.name, dev, own_mac, (own,))
+    yield from addresses(node.name, dev, own)
     yield Sysctl(node.name, f"net/ipv6/conf/{dev}/accept_ra", "0", True)
     direct = bool(spec.network.option("directRouting"))
     for peer in spec.nodes:

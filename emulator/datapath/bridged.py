@@ -63,7 +63,7 @@ def bridge(s: BridgeSettings) -> Iterator[Resource]:
 
 def bridge_addresses(s: BridgeSettings) -> Iterator[Resource]:
     """The bridge's part in one family."""
-    yield from addresses(s.node, s.bridge, mac(s.node, s.bridge), (f"{s.gateway}/{s.prefix}",))
+    yield from addresses(s.node, s.bridge, f"{s.gateway}/{s.prefix}")
 
 
 def pod(
@@ -82,12 +82,13 @@ def pod(
     yield from pod_addresses(s, pod_id, address)
 
 
-def pod_addresses(s: BridgeSettings, pod_id: str, address: str) -> Iterator[Resource]:
+def pod_addresses(s: BridgeSettings, pod_id: str, address: str) -> list[Resource]:
     """A pod's part in one family: address and routes."""
     which = family(address)
-    if which is IPV6:
-        yield from pod_settings(pod_id, "eth0")
-    yield from addresses(pod_id, "eth0", mac(pod_id, "eth0"), (f"{address}/{s.prefix}",))
-    yield Route(pod_id, which.default, s.gateway, "eth0")
+    made = addresses(pod_id, "eth0", f"{address}/{s.prefix}")
+    made.append(Route(pod_id, which.default, s.gateway, "eth0"))
     if s.cluster_route:
-        yield Route(pod_id, s.cluster_route, s.gateway, "eth0")
+        made.append(Route(pod_id, s.cluster_route, s.gateway, "eth0"))
+    if which is IPV6:
+        made += pod_settings(pod_id, "eth0")
+    return made

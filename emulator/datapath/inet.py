@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 
-from emulator.family import IPV6, Family, family
+from emulator.datapath.naming import mac
+from emulator.family import IPV6, Family
 from emulator.plan.resources import Addr, Resource, Sysctl
 
 
-def addresses(ns: str, dev: str, mac: str, prefixes: tuple[str, ...]) -> Iterator[Addr]:
-    """Addresses with their prefix lengths, and a link-local one where there is one of IPv6.
+def addresses(ns: str, dev: str, *prefixes: str) -> list[Resource]:
+    """Addresses with their prefix lengths, and a link-local one where there is one of IPv6, of
+    an interface whose MAC address is :func:`emulator.datapath.naming.mac` of its name.
 
     Without a link-local address the kernel cannot ask for the neighbours of what it forwards.
     """
+    made: list[Resource] = []
     for prefix in prefixes:
-        yield Addr(ns, dev, prefix)
-        if family(prefix) is IPV6:
-            yield Addr(ns, dev, f"{link_local(mac)}/64", "link")
+        made.append(Addr(ns, dev, prefix))
+        if ":" in prefix:
+            made.append(Addr(ns, dev, f"{link_local(mac(ns, dev))}/64", "link"))
+    return made
 
 
-def link_local(mac: str) -> str:
+def link_local(lladdr: str) -> str:
     """The address that the kernel makes of a MAC address by itself (EUI-64)."""
-    octets = bytes.fromhex(mac.replace(":", ""))
+    octets = bytes.fromhex(lladdr.replace(":", ""))
     middle = bytes((octets[0] ^ 2, *octets[1:3])) + b"\xff\xfe" + octets[3:]
     return str(IPv6Address(b"\xfe\x80" + bytes(6) + middle))
 

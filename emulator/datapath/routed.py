@@ -48,9 +48,9 @@ def pod(
 
 def pod_addresses(pod: Pod, address: str) -> Iterator[Resource]:
     """A pod's part in one family: address and routes, and its node's way to it."""
-    node, port, own_mac = pod.node, calico_veth(pod.namespace, pod.name), mac(pod.id, "eth0")
+    node, port = pod.node, calico_veth(pod.namespace, pod.name)
     which = family(address)
-    yield from addresses(pod.id, "eth0", own_mac, (f"{address}/{which.bits}",))
+    yield from addresses(pod.id, "eth0", f"{address}/{which.bits}")
     if which is IPV6:
         yield forwarding(pod.id, IPV6, False)
         for setting in ("all", "default", "lo"):
@@ -65,7 +65,7 @@ def pod_addresses(pod: Pod, address: str) -> Iterator[Resource]:
         yield Route(pod.id, f"{GATEWAY}/32", "", "eth0", scope="link")
         yield Route(pod.id, which.default, GATEWAY, "eth0")
         yield Route(node, f"{address}/32", "", port, scope="link", metric=METRIC)
-    yield Neigh(node, port, address, own_mac)
+    yield Neigh(node, port, address, mac(pod.id, "eth0"))
 
 
 def node(node: str) -> Iterator[Resource]:
