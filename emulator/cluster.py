@@ -75,11 +75,13 @@ class Home(ABC):
 class Place:
     """A pod, node, router, switch or outside host of a running cluster: run programs there."""
 
-    def __init__(self, cluster: Home, name: str, ns: str, ip: str) -> None:
+    def __init__(self, cluster: Home, name: str, ns: str, ip: str, ips: Sequence[str] = ()) -> None:
         self._cluster = cluster
         self.name = name
         self.ns = ns
         self.ip = ip
+        self.ips = tuple(ips) or ((ip,) if ip else ())
+        """One of each family, ``ip`` first."""
 
     def start(
         self,
@@ -289,20 +291,20 @@ class Cluster(Home):
         for pod in self.spec.pods:
             if pod.id == name:
                 ns = pod.node if pod.host_network else pod.id
-                return Place(self, name, ns, self.addressing.pod[name])
+                return Place(self, name, ns, *self._ips(lambda at: at.pod[name]))
         raise self._unknown("pod", name, [pod.id for pod in self.spec.pods])
 
     def node(self, name: str) -> Place:
         """A node of the cluster."""
         if name not in self.addressing.node:
             raise self._unknown("node", name, list(self.addressing.node))
-        return Place(self, name, name, self.addressing.node[name])
+        return Place(self, name, name, *self._ips(lambda at: at.node[name]))
 
     def host(self, name: str) -> Place:
         """A host outside the cluster."""
         if name not in self.addressing.host:
             raise self._unknown("host", name, list(self.addressing.host))
-        return Place(self, name, name, self.addressing.host[name])
+        return Place(self, name, name, *self._ips(lambda at: at.host[name]))
 
     def place(self, name: str) -> Place:
         """Anything of that name: pod, node, outside host, router or switch."""
@@ -315,8 +317,8 @@ class Cluster(Home):
             return self.host(name)
         for router in self.spec.routers:
             if router.name == name:
-                ip = self.addressing.router[name, router.segments[0]]
-                return Place(self, name, name, ip)
+                end = (name, router.segments[0])
+                return Place(self, name, name, *self._ips(lambda at, end=end: at.router[end]))  # type: ignore[misc]
         switches = [switch.name for s in self.spec.segments for switch in s.tree]
         if name in switches:
             return Place(self, name, name, "")
@@ -325,10 +327,15 @@ class Cluster(Home):
         raise self._unknown("place", name, known)
 
     def address(self, name: str) -> str:
-        """The address of a place by its name; what looks like an address is one."""
-        if name.count(".") == 3 and name.replace(".", "").isdigit():
+        """The primary address of a place by its name; what looks like an address is one."""
+        if ":" in name or (name.count(".") == 3 and name.replace(".", "").isdigit()):
             return name
         return self.place(name).ip
+
+    def _ips(self, of: Callable[[Addressing], str]) -> tuple[str, tuple[str, ...]]:
+        """The primary address, and all."""
+        found = tuple(of(at) for at in self.addressing.families)
+        return found[0], found
 
     def _unknown(self, what: str, name: str, known: Sequence[str]) -> SpecError:
         from difflib import get_close_matches

@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from emulator.errors import Problem, Unsupported
 from emulator.spec.resolved import ResolvedSpec
-from emulator.substrate import compiler, nft
+from emulator.substrate import compiler, nft, stack
 from emulator.substrate.binaries import find
 from emulator.substrate.daemons import DAEMONS
 from emulator.substrate.process import PACKAGES
@@ -80,10 +80,11 @@ def namespaces(spec: ResolvedSpec) -> int:
 
 
 def neighbours(spec: ResolvedSpec) -> int:
-    """Learnt neighbour entries when every pod talks to its gateway and every node to all.
+    """Learnt neighbour entries of IPv4 when every pod talks to its gateway and every node to all.
 
     The table has one size for the whole machine; pods of one bridge that talk to each
-    other add two entries for each pair.
+    other add two entries for each pair. IPv6 has a table of its own, and in it up to twice as
+    many: who asks for what it forwards asks from its link-local address.
     """
     own = sum(not pod.host_network for pod in spec.pods)
     per_segment = Counter(node.segment for node in spec.nodes)
@@ -110,7 +111,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
         compiler.program(name)
     missing = [
         Problem(f.what, f.found, f.expected, f.remedy)
-        for f in (_open_files(spec), _namespace_limit(spec))
+        for f in (_open_files(spec), _namespace_limit(spec), *_stack(spec))
         if not f.good
     ]
     missing += [
@@ -121,10 +122,11 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     ]  # fmt: skip
     if missing:
         raise Unsupported(*missing)
-    table = _neighbour_table(spec)
-    if table.good:
-        return []
-    return [Problem(table.what, table.found, table.expected, table.remedy)]
+    return [
+        Problem(table.what, table.found, table.expected, table.remedy)
+        for table in _tables(spec)
+        if not table.good
+    ]
 
 
 def examine(spec: ResolvedSpec | None) -> list[Finding]:
@@ -189,7 +191,7 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
         )
     out.append(_reference_plugins())
     if spec is not None:
-        out += [_neighbour_table(spec), _open_files(spec), _namespace_limit(spec)]
+        out += [*_stack(spec), *_tables(spec), _open_files(spec), _namespace_limit(spec)]
     return out
 
 
@@ -234,16 +236,55 @@ def _limit(family: str) -> Finding:
     )
 
 
-def _neighbour_table(spec: ResolvedSpec) -> Finding:
+def _stack(spec: ResolvedSpec) -> list[Finding]:
+    """Whether the kernel has IPv6, where a spec asks for it."""
+    if not spec.ipv6:
+        return []
+    found, remedy = "works", ""
+    if not stack.IPV6:
+        found, remedy = "none in this kernel", stack.WITHOUT_IPV6
+    elif _number("/proc/sys/net/ipv6/conf/default/disable_ipv6"):
+        found = "switched off in new namespaces"
+        remedy = "boot it without ipv6.disable_ipv6=1, or use networks of IPv4 only"
+    good = not remedy
+    return [Finding("kernel: IPv6", found, good, True, remedy, f"IPv6 for {spec.name}")]
+
+
+def _tables(spec: ResolvedSpec) -> list[Finding]:
+    """The tables of one size for all namespaces, in the families of a spec."""
     need = neighbours(spec)
-    limit = _number("/proc/sys/net/ipv4/neigh/default/gc_thresh3")
+    found = []
+    if any(":" not in cidr for cidr in spec.pod_cidrs):
+        found.append(_neighbour_table(spec, "ipv4", need))
+    if spec.ipv6:
+        found += [_neighbour_table(spec, "ipv6", 2 * need), _route_table(spec)]
+    return found
+
+
+def _route_table(spec: ResolvedSpec) -> Finding:
+    """Before Linux 6.3 a namespace's IPv6 had 4096 entries for whom it talks to."""
+    need = len(spec.nodes) + len(spec.pods) + len(spec.hosts)
+    limit = _number("/proc/sys/net/ipv6/route/max_size")
     good = limit is None or need <= limit
     return Finding(
-        "limit: neighbour table",
+        "limit: ipv6 route cache",
+        f"net.ipv6.route.max_size = {'unknown' if limit is None else limit}",
+        good,
+        True,
+        "" if good else f"sudo sysctl net.ipv6.route.max_size={2 * need}",
+        f"{need}, so that one may talk to all of {spec.name}",
+    )
+
+
+def _neighbour_table(spec: ResolvedSpec, family: str, need: int) -> Finding:
+    limit = _number(f"/proc/sys/net/{family}/neigh/default/gc_thresh3")
+    good = limit is None or need <= limit
+    return Finding(
+        "limit: neighbour table" + (" of IPv6" if family == "ipv6" else ""),
         f"{limit or 'unknown number of'} entries, {need} wanted when all pods of {spec.name} talk",
         good,
         True,
-        "" if good else f"sudo sysctl net.ipv4.neigh.default.gc_thresh3={2 * need}",
+        "" if good else f"sudo sysctl net.{family}.neigh.default.gc_thresh3={2 * need}",
         "room for every pod to talk at once",
     )
 

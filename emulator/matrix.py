@@ -156,7 +156,8 @@ def grid(
     """The matrix of pods as text, ``.`` for what is as predicted, and a line for each other kind.
 
     What is not predicted is ``+`` or ``-``. Rows are clients. Up to 40 pods there is a cell for
-    each pair; above, a cell for each pair of nodes holds the number of differences.
+    each pair, with the gravest of both families; above, a cell for each pair of nodes holds the
+    number of differences.
     """
     letters: dict[Probe, str] = {}
     order = list(LETTERS)
@@ -169,9 +170,13 @@ def grid(
     }
     lines: list[str] = []
     pods = {p.id: p.node for p in spec.pods}
-    pairs = {(p.client, p.server): p for p in predicted if p.kind == "pod-pod"}
+    pairs: dict[tuple[str, str], list[Probe]] = {}
+    for probe in predicted:
+        if probe.kind == "pod-pod":
+            pairs.setdefault((probe.client, probe.server), []).append(probe)
     if pairs and len(pods) <= WIDEST:
-        lines += _pod_grid(list(pods), pairs, predicted, {**unjudged, **letters})
+        marks = {**unjudged, **letters}
+        lines += _pod_grid(list(pods), [*order, "-", "+"], pairs, predicted, marks)
     elif pairs:
         lines += _node_grid([n.name for n in spec.nodes], pods, pairs, letters)
     tried = Counter(
@@ -190,7 +195,8 @@ def grid(
 
 def _pod_grid(
     pods: list[str],
-    pairs: Mapping[tuple[str, str], Probe],
+    order: list[str],
+    pairs: Mapping[tuple[str, str], list[Probe]],
     predicted: Mapping[Probe, Expectation],
     letters: Mapping[Probe, str],
 ) -> list[str]:
@@ -204,9 +210,10 @@ def _pod_grid(
     for number, client in zip(numbers, pods, strict=True):
         cells = []
         for server in pods:
-            probe = pairs.get((client, server))
-            untried = probe is None or predicted[probe].outcome == "not-probed"
-            cells.append(" " if probe is None or untried else letters.get(probe, "."))
+            probes = pairs.get((client, server), ())
+            tried = [p for p in probes if predicted[p].outcome != "not-probed"]
+            found = [letters[p] for p in tried if p in letters]
+            cells.append(min(found, key=order.index) if found else "." if tried else " ")
         lines.append(f"{number} {client.ljust(width)} {' '.join(cells)}".rstrip())
     return lines
 
@@ -214,11 +221,14 @@ def _pod_grid(
 def _node_grid(
     nodes: list[str],
     home: Mapping[str, str],
-    pairs: Mapping[tuple[str, str], Probe],
+    pairs: Mapping[tuple[str, str], list[Probe]],
     letters: Mapping[Probe, str],
 ) -> list[str]:
     wrong = Counter(
-        (home[client], home[server]) for (client, server), p in pairs.items() if p in letters
+        (home[client], home[server])
+        for (client, server), probes in pairs.items()
+        for probe in probes
+        if probe in letters
     )
     if not wrong:
         return [f"pods of {len(nodes)} nodes: every pair as predicted"]

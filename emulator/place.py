@@ -52,7 +52,7 @@ class Place(Protocol):
 
     @property
     def ip(self) -> str:
-        """The IPv4 address that others reach it at."""
+        """The address that others reach it at, of the primary family."""
         ...
 
     def start(

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from typing import NamedTuple, Protocol
 
+from emulator.family import family
 from emulator.ipam import Addressing
 from emulator.oracle import Probe
 from emulator.oracle.model import model
@@ -59,10 +60,22 @@ class Statement(NamedTuple):
 def statements(
     spec: ResolvedSpec, addressing: Addressing, matrix: Mapping[Probe, Seen]
 ) -> list[Statement]:
-    """M1, M3 to M10 as far as probes show them: M2 is about processes, see ``verify``.
+    """M1, M3 to M10 as far as probes show them, each in every family: M2 is about processes,
+    see ``verify``.
 
     M8 allows nothing but a policy to keep pods apart; this version has none, so it is M3.
     """
+    judged: list[Statement] = []
+    for at in addressing.families:
+        own = {p: s for p, s in matrix.items() if family(p.address) is at.family}
+        of = f" ({at.family.name})" if addressing.others else ""
+        judged += [one._replace(text=one.text + of) for one in _statements(spec, at, own)]
+    return judged
+
+
+def _statements(
+    spec: ResolvedSpec, addressing: Addressing, matrix: Mapping[Probe, Seen]
+) -> list[Statement]:
     own = {p.id for p in spec.pods if not p.host_network}
     node_of = {p.id: p.node for p in spec.pods}
     namespace = {p.id: p.id if p.id in own else p.node for p in spec.pods}

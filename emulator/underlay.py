@@ -12,17 +12,18 @@ default route by the first router of their segment.
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from emulator.datapath.base import namespace, no_reverse_path_filter
+from emulator.datapath.inet import addresses, forwarding
 from emulator.datapath.naming import mac
 from emulator.datapath.offload import features
 from emulator.datapath.paths import Behind, Paths
 from emulator.datapath.shaping import shape
+from emulator.family import IPV6
 from emulator.ipam import Addressing
 from emulator.plan.resources import (
-    Addr,
     Bridge,
     Hop,
     Interface,
@@ -40,15 +41,15 @@ SWITCH_BRIDGE = "br0"
 class Cable(NamedTuple):
     """A link of the underlay: an interface in a port of a switch.
 
-    ``device`` is a router, node or host with an ``address`` (and its prefix), or a switch
-    below this one, whose interface is a port as well and has no address.
+    ``device`` is a router, node or host with ``addresses``, one of each family (and its
+    prefix), or a switch below this one, whose interface is a port as well and has none.
     """
 
     device: str
     interface: str
     switch: str
     port: str
-    address: str
+    addresses: tuple[str, ...]
     rate: Rate | None
 
 
@@ -56,27 +57,36 @@ def cables(spec: ResolvedSpec, addressing: Addressing) -> list[Cable]:
     """Every cable, in the order of the switches' ports."""
     out: list[Cable] = []
     ports: dict[str, int] = {}
-    prefix = {s.name: s.cidr.partition("/")[2] for s in spec.segments}
+    prefix = {s.name: [cidr.partition("/")[2] for cidr in s.cidrs] for s in spec.segments}
     first = {s.name: s.tree[0].name for s in spec.segments}
 
-    def plug(device: str, interface: str, switch: str, address: str, rate: Rate | None) -> None:
+    families = addressing.families
+
+    def plug(
+        device: str, interface: str, switch: str, addresses: tuple[str, ...], rate: Rate | None
+    ) -> None:
         ports[switch] = ports.get(switch, 0) + 1
         rate = rate or spec.links.rate
-        out.append(Cable(device, interface, switch, f"eth{ports[switch]}", address, rate))
+        out.append(Cable(device, interface, switch, f"eth{ports[switch]}", addresses, rate))
+
+    def within(segment: str, found: Iterable[str]) -> tuple[str, ...]:
+        return tuple(f"{a}/{length}" for a, length in zip(found, prefix[segment], strict=True))
 
     for segment in spec.segments:
         for switch in segment.switches[1:]:
             ports[switch.name] = 1
-            plug(switch.name, UPLINK, switch.uplink, "", switch.rate)
+            plug(switch.name, UPLINK, switch.uplink, (), switch.rate)
     for router in spec.routers:
         for index, name in enumerate(router.segments):
-            address = f"{addressing.router[router.name, name]}/{prefix[name]}"
-            plug(router.name, f"eth{index}", first[name], address, None)
-    stations: list[tuple[Node | Host, str]] = [(n, addressing.node[n.name]) for n in spec.nodes]
-    stations += [(h, addressing.host[h.name]) for h in spec.hosts]
+            own = within(name, (at.router[router.name, name] for at in families))
+            plug(router.name, f"eth{index}", first[name], own, None)
+    stations: list[tuple[Node | Host, list[str]]] = [
+        (n, [at.node[n.name] for at in families]) for n in spec.nodes
+    ]
+    stations += [(h, [at.host[h.name] for at in families]) for h in spec.hosts]
     for end, bare in stations:
-        address = f"{bare}/{prefix[end.segment]}"
-        plug(end.name, end.interface, end.switch or first[end.segment], address, end.rate)
+        own = within(end.segment, bare)
+        plug(end.name, end.interface, end.switch or first[end.segment], own, end.rate)
     return out
 
 
@@ -104,15 +114,19 @@ def devices(spec: ResolvedSpec) -> Iterator[Resource]:
     paths = Paths(spec.routers)
     for router in spec.routers:
         yield from namespace(router.name, forwards=True, congestion_control=None)
+        if spec.ipv6:
+            yield forwarding(router.name, IPV6, True)
         yield from no_reverse_path_filter(router.name)
         for scope in ("all", "default"):
             yield Sysctl(router.name, f"net/ipv4/conf/{scope}/send_redirects", "0")
         shares = paths.shares(router)
         if shares:
-            yield Sysctl(router.name, "net/ipv4/fib_multipath_hash_policy", "1")
+            for ip in ("ipv4", "ipv6") if spec.ipv6 else ("ipv4",):
+                yield Sysctl(router.name, f"net/{ip}/fib_multipath_hash_policy", "1")
         if shares or spec.routing == "bgp":
             # without it the kernel goes on to send into a cable that is cut
-            yield Sysctl(router.name, "net/ipv4/conf/all/ignore_routes_with_linkdown", "1")
+            for ip in ("ipv4", "ipv6") if spec.ipv6 else ("ipv4",):
+                yield Sysctl(router.name, f"net/{ip}/conf/all/ignore_routes_with_linkdown", "1")
     for node in spec.nodes:
         # a node forwards because the bridge plugin needs it to: that plugin says so
         yield from namespace(
@@ -122,8 +136,13 @@ def devices(spec: ResolvedSpec) -> Iterator[Resource]:
         )
         yield from no_reverse_path_filter(node.name)
         yield Sysctl(node.name, "net/bridge/bridge-nf-call-iptables", "1", True)
+        if spec.ipv6:
+            yield forwarding(node.name, IPV6, spec.network.plugin != "host")
+            yield Sysctl(node.name, "net/bridge/bridge-nf-call-ip6tables", "1", True)
     for host in spec.hosts:
         yield from namespace(host.name, forwards=False, congestion_control=spec.congestion_control)
+        if spec.ipv6:
+            yield forwarding(host.name, IPV6, False)
 
 
 def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
@@ -137,7 +156,7 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
         True,
         settings.mtu,
         mac(link.device, link.interface),
-        "" if link.address else SWITCH_BRIDGE,
+        "" if link.addresses else SWITCH_BRIDGE,
         False,
         *offload,
     )
@@ -154,8 +173,7 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
     if routers:
         # eth0 may exist before conf/all is written, so each interface says it for itself
         yield Sysctl(link.device, f"net/ipv4/conf/{link.interface}/send_redirects", "0")
-    if link.address:
-        yield Addr(link.device, link.interface, link.address)
+    yield from addresses(link.device, link.interface, *link.addresses)
     if link.rate:
         yield shape(link.device, link.interface, link.rate, settings.mtu)
         yield shape(link.switch, link.port, link.rate, settings.mtu)
@@ -164,11 +182,16 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
     """Static routes: every segment from every router, by all shortest paths (unless they find
     out by BGP); a default for nodes and hosts."""
+    for at in addressing.families:
+        yield from _routes(spec, at)
+
+
+def _routes(spec: ResolvedSpec, at: Addressing) -> Iterator[Resource]:
     paths = Paths(spec.routers)
     for router in spec.routers if spec.routing == "static" else ():
         for segment in spec.segments:
-            if hops := _hops(addressing, paths, router, segment.name):
-                yield multipath(Route(router.name, segment.cidr, "", ""), hops)
+            if hops := _hops(at, paths, router, segment.name):
+                yield multipath(Route(router.name, at.segment[segment.name], "", ""), hops)
     standing = Counter(segment for router in spec.routers for segment in router.segments)
     ends = [(n.name, n.segment, n.interface) for n in spec.nodes]
     ends += [(h.name, h.segment, h.interface) for h in spec.hosts]
@@ -176,7 +199,7 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
         first = next((r.name for r in spec.routers if own in r.segments), None)
         if first is None:
             continue
-        yield Route(name, "default", addressing.router[first, own], interface)
+        yield Route(name, at.family.default, at.router[first, own], interface)
         if standing[own] == 1:
             continue
         for segment in spec.segments:
@@ -184,7 +207,7 @@ def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
                 continue
             hop = _next_hop(spec, (own,), segment.name)
             if hop is not None and hop[0] != first:
-                yield Route(name, segment.cidr, addressing.router[hop], interface)
+                yield Route(name, at.segment[segment.name], at.router[hop], interface)
 
 
 def behind(spec: ResolvedSpec, addressing: Addressing, prefixes: Behind) -> Iterator[Resource]:

@@ -30,6 +30,7 @@ def spec(
     offload: Offload = "wire",
     rate: Rate | None = None,
     host_pods: tuple[str, ...] = (),
+    families: str = "4",
     **more: Any,
 ) -> ResolvedSpec:
     """A cluster with one outside host; all nodes in one rack unless their racks are named."""
@@ -43,6 +44,7 @@ def spec(
         nodes=placed,
         pods_per_node=pods,
         host_pods=host_pods,
+        families=families,
         segments=racks,
         routers=[tuple(f"rack-{letter}" for letter in "abcdef"[:racks])],
         **options,

@@ -18,6 +18,7 @@ from emulator.spec.resolved import (
     Segment,
 )
 
+CIDRS = {"4": "192.168.{}.0/24", "6": "fd00:192:168:{}::/64"}
 HERE = Place("small.yaml", 1, 1, "spec")
 
 
@@ -32,11 +33,13 @@ def small_spec(
     routers: Iterable[tuple[str, ...]] = (("rack-a", "rack-b"),),
     segments: int = 2,
     mtu: int = 1500,
+    families: str = "4",
     **options: Any,
 ) -> ResolvedSpec:
     """Nodes n1, n2, … in the named segments, pods n1-p1, …, hosts out1, …, routers core1, …
 
-    ``host_pods`` names the nodes that also run a hostNetwork pod ``<node>-host``.
+    ``host_pods`` names the nodes that also run a hostNetwork pod ``<node>-host``;
+    ``families`` is 4, 6, 46 or 64, the primary one first.
     """
     names = [f"rack-{letter}" for letter in "abcdef"[:segments]]
     placed = [Node(f"n{i}", where, "eth0", HERE) for i, where in enumerate(nodes, 1)]
@@ -48,8 +51,10 @@ def small_spec(
     pods += [Pod(f"{n}-host", "default", n, (), True, "Always", (), HERE) for n in host_pods]
     return ResolvedSpec(
         name="small",
-        pod_cidr=PLUGINS[plugin].pod_cidr,
-        node_prefix=24,
+        pod_cidrs=tuple(
+            {"4": PLUGINS[plugin].pod_cidr, "6": "fd00:10:244::/56"}[f] for f in families
+        ),
+        node_prefixes=tuple({"4": 24, "6": 64}[f] for f in families),
         network=Network(
             plugin,
             backend or PLUGINS[plugin].backends[0],
@@ -57,7 +62,10 @@ def small_spec(
             HERE,
         ),
         congestion_control=None,
-        segments=tuple(Segment(name, f"192.168.{i}.0/24", HERE) for i, name in enumerate(names, 1)),
+        segments=tuple(
+            Segment(name, tuple(CIDRS[f].format(i) for f in families), HERE)
+            for i, name in enumerate(names, 1)
+        ),
         routers=tuple(Router(f"core{i}", tuple(s), HERE) for i, s in enumerate(routers, 1)),
         hosts=tuple(Host(f"out{i}", s, "eth0", HERE) for i, s in enumerate(hosts, 1)),
         links=Links(mtu, "wire", None),

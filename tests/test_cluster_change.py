@@ -84,9 +84,10 @@ def every_fault(spec: ResolvedSpec) -> list[Fail]:
         "flannel-direct-routing",
         "flannel-udp",
         "two-racks",
-        "canal",
         "kubenet",
         "weave",
+        "flannel-dual-stack",
+        "canal-dual-stack",
     ],
 )
 def test_every_fault_is_as_predicted_and_heals(
@@ -169,6 +170,9 @@ NETWORKS = [
     "kubenet",
     "weave",
     "weave-sleeve",
+    "flannel-dual-stack",
+    "flannel-ipv6",
+    "canal-dual-stack",
     "none",
     "host",
 ]

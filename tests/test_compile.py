@@ -46,7 +46,7 @@ def test_an_unknown_plugin_is_bad_input() -> None:
 
 def test_too_few_addresses_are_bad_input() -> None:
     with pytest.raises(SpecError, match="podCIDR"):
-        compile_spec(spec()._replace(pod_cidr="10.244.0.0/25"))
+        compile_spec(spec()._replace(pod_cidrs=("10.244.0.0/25",)))
 
 
 def test_commands_of_a_pod_become_processes_of_its_namespace() -> None:

@@ -297,4 +297,4 @@ def test_both_addresses_of_a_link_are_used() -> None:
     at: Addressing = allocate(leaf_spine("static", 1, 1))
     assert at.router["leaf1", "leaf1-spine1"] == "172.16.0.2"
     assert at.router["spine1", "leaf1-spine1"] == "172.16.0.3"
-    assert Segment("x", "10.0.0.0/31", HERE).is_link
+    assert Segment("x", ("10.0.0.0/31",), HERE).is_link

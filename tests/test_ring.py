@@ -121,7 +121,7 @@ def test_a_range_is_full_when_it_is_used_up_and_not_before(
     nodes: int, pods: int, length: int
 ) -> None:
     spec = small_spec("weave", nodes=["rack-a"] * nodes, pods_per_node=pods)
-    spec = spec._replace(pod_cidr=f"10.50.0.0/{length}")
+    spec = spec._replace(pod_cidrs=(f"10.50.0.0/{length}",))
     pool = IPv4Network(spec.pod_cidr)
     try:
         at = allocate(spec)

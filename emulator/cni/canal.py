@@ -2,11 +2,12 @@
 
 Faithful: pods as Calico's CNI plugin and Felix wire them (no bridge, ``/32`` addresses from
 the node's subnet by host-local, gateway 169.254.1.1, ``cali`` interfaces that all have the MAC
-address ee:ee:ee:ee:ee:ee, a route and a permanent neighbour entry for each), and everything
-that flanneld leaves on a node for its backends, masquerade rules included (see ``flannel``).
+address ee:ee:ee:ee:ee:ee, a route and a permanent neighbour entry for each; of IPv6 ``/128``
+and the link-local address of those interfaces for a gateway), and everything that flanneld
+leaves on a node for its backends, masquerade rules included (see ``flannel``).
 
 Not modelled: the chains of Felix, which come with policies; its blackhole route of an option
-that is off by default; IPv6.
+that is off by default.
 """
 
 from __future__ import annotations
@@ -31,7 +32,8 @@ learnt = flannel.learnt
 
 def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod with an interface of its own on its node."""
-    spec = context.spec
-    address = context.addressing.pod[pod.id]
-    mtu = flannel.mtu(context)
-    return routed.pod(pod, address, mtu, spec.links.offload, spec.congestion_control)
+    spec, at = context.spec, context.addressing
+    mtu, offload = flannel.mtu(context), spec.links.offload
+    yield from routed.pod(pod, at.pod[pod.id], mtu, offload, spec.congestion_control)
+    for other in at.others:
+        yield from routed.pod_addresses(pod, other.pod[pod.id])

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from emulator.cni.context import Context
 from emulator.datapath import bridged
+from emulator.ipam import Addressing
 from emulator.plan.resources import Resource
 from emulator.spec.resolved import Node, Pod
 
@@ -20,25 +21,25 @@ BRIDGE = "cni0"
 
 def node(context: Context, node: Node) -> Iterator[Resource]:
     """The bridge of one node."""
-    return bridged.bridge(_bridge(context, node))
+    yield from bridged.bridge(_bridge(context, node, context.addressing))
+    for at in context.addressing.others:
+        yield from bridged.bridge_addresses(_bridge(context, node, at))
 
 
 def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod on its node's bridge."""
-    return bridged.pod(
-        _bridge(context, node),
-        pod.id,
-        context.addressing.pod[pod.id],
-        context.spec.congestion_control,
-    )
+    at, pinned = context.addressing, context.spec.congestion_control
+    yield from bridged.pod(_bridge(context, node, at), pod.id, at.pod[pod.id], pinned)
+    for other in at.others:
+        yield from bridged.pod_addresses(_bridge(context, node, other), pod.id, other.pod[pod.id])
 
 
-def _bridge(context: Context, node: Node) -> bridged.BridgeSettings:
+def _bridge(context: Context, node: Node, at: Addressing) -> bridged.BridgeSettings:
     return bridged.BridgeSettings(
         node=node.name,
         bridge=BRIDGE,
-        gateway=context.addressing.gateway[node.name],
-        prefix=context.spec.node_prefix,
+        gateway=at.gateway[node.name],
+        prefix=at.prefix,
         mtu=context.spec.links.mtu,
         offload=context.spec.links.offload,
         hairpin=False,

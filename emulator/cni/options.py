@@ -364,6 +364,7 @@ class Plugin(NamedTuple):
     ``shapes``: pods have the bandwidth that their annotations say.
     ``pod_cidr``: the pods' network where the spec names none.
     ``node_subnets``: False when nodes have no subnet of their own, so that nodePrefix says nothing.
+    ``ipv6``: the backends that have IPv6, alone and beside IPv4.
     """
 
     options: type[NetworkOptions]
@@ -375,9 +376,11 @@ class Plugin(NamedTuple):
     shapes: bool = False
     pod_cidr: str = "10.244.0.0/16"
     node_subnets: bool = True
+    ipv6: tuple[str, ...] = ()
 
 
 _FLANNEL_BACKENDS = ("vxlan", "host-gw", "udp", "alloc")
+_FLANNEL_IPV6 = ("vxlan", "host-gw", "alloc")
 
 _HOST_GW_NEEDS_ONE_SEGMENT = {
     "host-gw": "flannel's host-gw makes each node the gateway of its own pod subnet and so needs "
@@ -387,12 +390,22 @@ _HOST_GW_NEEDS_ONE_SEGMENT = {
 }
 
 PLUGINS: Final[Mapping[str, Plugin]] = {
-    "none": Plugin(NoneOptions, joins_nodes=False),
-    "host": Plugin(HostOptions, pod_network=False),
+    "none": Plugin(NoneOptions, joins_nodes=False, ipv6=("",)),
+    "host": Plugin(HostOptions, pod_network=False, ipv6=("",)),
     "cni": Plugin(CniOptions, joins_nodes=False),
-    "flannel": Plugin(FlannelOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
+    "flannel": Plugin(
+        FlannelOptions,
+        _FLANNEL_BACKENDS,
+        one_segment=_HOST_GW_NEEDS_ONE_SEGMENT,
+        ipv6=_FLANNEL_IPV6,
+    ),
     "kube-router": Plugin(KubeRouterOptions),
-    "canal": Plugin(CanalOptions, _FLANNEL_BACKENDS, one_segment=_HOST_GW_NEEDS_ONE_SEGMENT),
+    "canal": Plugin(
+        CanalOptions,
+        _FLANNEL_BACKENDS,
+        one_segment=_HOST_GW_NEEDS_ONE_SEGMENT,
+        ipv6=_FLANNEL_IPV6,
+    ),
     "kubenet": Plugin(KubenetOptions, by_routers=True, shapes=True),
     "weave": Plugin(
         WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False

@@ -2,6 +2,8 @@
 
 The bridge holds the first address of the node's subnet; each pod has a veth pair whose
 node end is a port of the bridge; the pod's default route goes through the bridge.
+
+Settings are of one family. A second one adds its addresses and routes to what is there.
 """
 
 from __future__ import annotations
@@ -10,10 +12,11 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from emulator.datapath.base import namespace
+from emulator.datapath.inet import addresses, pod_settings
 from emulator.datapath.naming import host_veth, mac
 from emulator.datapath.offload import features
+from emulator.family import IPV6, family
 from emulator.plan.resources import (
-    Addr,
     Bridge,
     Interface,
     Resource,
@@ -25,7 +28,7 @@ from emulator.spec.resolved import Offload
 
 
 class BridgeSettings(NamedTuple):
-    """Of one node: bridge name, gateway address and prefix, MTU of bridge and pods."""
+    """Of one node in one family: bridge name, gateway address and prefix, MTU of all."""
 
     node: str
     bridge: str
@@ -54,8 +57,13 @@ def bridge(s: BridgeSettings) -> Iterator[Resource]:
         *features(s.offload, "bridge"),
         promisc=s.promisc,
     )
-    yield Addr(s.node, s.bridge, f"{s.gateway}/{s.prefix}")
     yield Sysctl(s.node, f"net/ipv6/conf/{s.bridge}/accept_ra", "0", True)
+    yield from bridge_addresses(s)
+
+
+def bridge_addresses(s: BridgeSettings) -> Iterator[Resource]:
+    """The bridge's part in one family."""
+    yield from addresses(s.node, s.bridge, f"{s.gateway}/{s.prefix}")
 
 
 def pod(
@@ -70,9 +78,17 @@ def pod(
     yield Sysctl(s.node, f"net/ipv6/conf/{port}/accept_ra", "0", True)
     yield Interface(pod_id, "eth0", True, s.mtu, mac(pod_id, "eth0"), "", False, *offload)
     yield Sysctl(pod_id, "net/ipv4/conf/eth0/arp_notify", "1")
-    # the plugin's other settings of IPv6 come with IPv6 addresses only
     yield Sysctl(pod_id, "net/ipv6/conf/eth0/accept_dad", "0", True)
-    yield Addr(pod_id, "eth0", f"{address}/{s.prefix}")
-    yield Route(pod_id, "default", s.gateway, "eth0")
+    yield from pod_addresses(s, pod_id, address)
+
+
+def pod_addresses(s: BridgeSettings, pod_id: str, address: str) -> list[Resource]:
+    """A pod's part in one family: address and routes."""
+    which = family(address)
+    made = addresses(pod_id, "eth0", f"{address}/{s.prefix}")
+    made.append(Route(pod_id, which.default, s.gateway, "eth0"))
     if s.cluster_route:
-        yield Route(pod_id, s.cluster_route, s.gateway, "eth0")
+        made.append(Route(pod_id, s.cluster_route, s.gateway, "eth0"))
+    if which is IPV6:
+        made += pod_settings(pod_id, "eth0")
+    return made

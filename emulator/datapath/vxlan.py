@@ -8,6 +8,8 @@ from emulator.plan.resources import Fdb, Neigh, Resource, Route
 
 OVERHEAD_IPV4 = 50
 """Bytes that VXLAN adds to an inner IP packet over IPv4: Ethernet 14, IP 20, UDP 8, VXLAN 8."""
+OVERHEAD_IPV6 = 70
+"""Over IPv6, whose own header is 20 bytes longer."""
 
 
 def peer(

@@ -2,8 +2,8 @@
 
 Underlay, in each segment's CIDR: routers from the first address on (.1, .2, …), nodes
 from the eleventh on (.11, .12, …; directly behind the routers where the CIDR has fewer
-than 64 addresses), outside hosts from the last usable address down. Both addresses of a
-/31 are usable.
+than 64 addresses), outside hosts from the last usable address down (of IPv6 from ::fffe).
+Both addresses of a /31 are usable, and of a /127.
 
 Pods: the cluster CIDR is cut into equal node subnets. Subnet 0 is left out where one
 can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and the
@@ -13,23 +13,30 @@ takes from it the address of its bridge, then those of its pods.
 A pod's address is its place among the pods of its node: one more at the end moves nobody, one
 less in the middle moves those behind it on the same node. Calico's blocks are another scheme,
 in :mod:`emulator.ipam.blocks`.
+
+With dual stack everything has an address of each family, by the same rules.
 """
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
+from collections.abc import Callable
+from ipaddress import IPv6Address, ip_address, ip_network
 from typing import NamedTuple
 
 from emulator.conflist.model import parse
 from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
+from emulator.family import IPV4, Family, family
 from emulator.ipam import blocks
 from emulator.ring import Full, Ring, peer_name
 from emulator.spec.resolved import ResolvedSpec
 
+_MOST = 1 << 16
+"""Addresses of a segment that are handed out; one of IPv6 has more than anybody can read."""
+
 
 class Addressing(NamedTuple):
-    """All addresses of a cluster, as canonical text.
+    """All addresses of a cluster in one family, as canonical text.
 
     ``node``, ``host``: underlay address by name. ``router``: by (router, segment).
     ``node_subnet``: pod subnet of the node (``10.244.1.0/24``), ``gateway`` its first
@@ -37,7 +44,9 @@ class Addressing(NamedTuple):
     ``blocks``: what a node owns of the cluster CIDR where it has no subnet of a fixed size. Under
     Weave ``node_subnet`` is the block of these that holds ``gateway``, the address of the node's
     bridge. Under Calico ``tunnel`` and ``borrowed`` are those of
-    :class:`emulator.ipam.blocks.Assigned`.
+    :class:`emulator.ipam.blocks.Assigned`. ``segment``: the CIDR of each, ``pod_cidr`` that of
+    all pods, ``prefix`` the length of a node's part of it. ``others``: the same in the second
+    family of a cluster with dual stack.
     """
 
     node: dict[str, str]
@@ -49,12 +58,37 @@ class Addressing(NamedTuple):
     blocks: dict[str, tuple[str, ...]]
     tunnel: dict[str, str]
     borrowed: dict[str, str]
+    segment: dict[str, str]
+    pod_cidr: str
+    prefix: int
+    others: tuple[Addressing, ...] = ()
+
+    @property
+    def family(self) -> Family:
+        """Of all addresses here."""
+        return family(self.pod_cidr)
+
+    @property
+    def families(self) -> tuple[Addressing, ...]:
+        """One for each family, the primary first: what a room loops over."""
+        return (self, *self.others)
 
 
 def allocate(spec: ResolvedSpec) -> Addressing:
     """Hand out every address. SpecError (with the place) where a range is too small."""
     problems: list[Problem] = []
-    node, host, router = _underlay(spec, problems)
+    made = [_family(spec, index, problems) for index in range(len(spec.pod_cidrs))]
+    if spec.network.plugin == "cni":
+        _by_conflist(spec, made[0].node_subnet, made[0].gateway, made[0].pod)
+    if problems:
+        raise SpecError(*problems)
+    return made[0]._replace(others=tuple(made[1:]))
+
+
+def _family(spec: ResolvedSpec, index: int, problems: list[Problem]) -> Addressing:
+    segments = {segment.name: segment.cidrs[index] for segment in spec.segments}
+    cidr, prefix = spec.pod_cidrs[index], spec.node_prefixes[index]
+    node, host, router = _underlay(spec, segments, problems)
     subnet: dict[str, str] = {}
     gateway: dict[str, str] = {}
     owned: dict[str, tuple[str, ...]] = {}
@@ -67,12 +101,10 @@ def allocate(spec: ResolvedSpec) -> Addressing:
         owned, tunnel, own, borrowed = blocks.assign(spec, problems)
         pod = _with_host_network(spec, node, own)
     else:
-        subnet, gateway, pod = _pods(spec, node, problems)
-    if spec.network.plugin == "cni":
-        _by_conflist(spec, subnet, gateway, pod)
-    if problems:
-        raise SpecError(*problems)
-    return Addressing(node, host, router, subnet, gateway, pod, owned, tunnel, borrowed)
+        subnet, gateway, pod = _pods(spec, cidr, prefix, node, problems)
+    return Addressing(
+        node, host, router, subnet, gateway, pod, owned, tunnel, borrowed, segments, cidr, prefix
+    )
 
 
 def _with_host_network(
@@ -84,26 +116,40 @@ def _with_host_network(
     }
 
 
+def _ipv4(value: int) -> str:
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+
+
+def _ipv6(value: int) -> str:
+    return str(IPv6Address(value))
+
+
+def _text(cidr: str) -> Callable[[int], str]:
+    return _ipv4 if family(cidr) is IPV4 else _ipv6
+
+
 def _underlay(
-    spec: ResolvedSpec, problems: list[Problem]
+    spec: ResolvedSpec, segments: dict[str, str], problems: list[Problem]
 ) -> tuple[dict[str, str], dict[str, str], dict[tuple[str, str], str]]:
     node: dict[str, str] = {}
     host: dict[str, str] = {}
     router: dict[tuple[str, str], str] = {}
     for segment in spec.segments:
-        network = IPv4Network(segment.cidr)
-        base, size = int(network.network_address), network.num_addresses
+        cidr = segments[segment.name]
+        text = _text(cidr)
+        network = ip_network(cidr)
+        base, size = int(network.network_address), min(network.num_addresses, _MOST)
         routers = [r.name for r in spec.routers if segment.name in r.segments]
         nodes = [n.name for n in spec.nodes if n.segment == segment.name]
         hosts = [h.name for h in spec.hosts if h.segment == segment.name]
-        edge = 0 if segment.is_link else 1
+        edge = 0 if size == 2 else 1
         first_node = 11 if size >= 64 and len(routers) < 11 else len(routers) + edge
         needed = first_node + len(nodes) + len(hosts) + edge
         if needed > size:
             problems.append(
                 Problem(
                     str(segment.place),
-                    f"{segment.cidr} with {len(routers)} routers, {len(nodes)} nodes and "
+                    f"{cidr} with {len(routers)} routers, {len(nodes)} nodes and "
                     f"{len(hosts)} hosts",
                     f"a CIDR of at least {needed} addresses",
                     "use a shorter prefix for the segment, or spread the nodes over more segments",
@@ -111,36 +157,37 @@ def _underlay(
             )
             continue
         for index, name in enumerate(routers):
-            router[name, segment.name] = str(IPv4Address(base + edge + index))
+            router[name, segment.name] = text(base + edge + index)
         for index, name in enumerate(nodes):
-            node[name] = str(IPv4Address(base + first_node + index))
+            node[name] = text(base + first_node + index)
         for index, name in enumerate(hosts):
-            host[name] = str(IPv4Address(base + size - 1 - edge - index))
+            host[name] = text(base + size - 1 - edge - index)
     return node, host, router
 
 
 def _pods(
-    spec: ResolvedSpec, node_ip: dict[str, str], problems: list[Problem]
+    spec: ResolvedSpec, cidr: str, prefix: int, node_ip: dict[str, str], problems: list[Problem]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     subnet: dict[str, str] = {}
     gateway: dict[str, str] = {}
     pod: dict[str, str] = {}
-    pool = IPv4Network(spec.pod_cidr)
+    pool = ip_network(cidr)
     shared = spec.network.plugin == "none"
-    count = 1 << max(0, spec.node_prefix - pool.prefixlen)
-    size = 1 << (32 - spec.node_prefix)
+    count = 1 << max(0, prefix - pool.prefixlen)
+    size = 1 << (pool.max_prefixlen - prefix)
     skip = 1 if count > len(spec.nodes) else 0
-    if spec.node_prefix < pool.prefixlen or (not shared and len(spec.nodes) > count):
+    if prefix < pool.prefixlen or (not shared and len(spec.nodes) > count):
         problems.append(
             Problem(
                 str(spec.place),
-                f"podCIDR {spec.pod_cidr} cut into {count if count > 1 else 'no'} "
-                f"/{spec.node_prefix}s for {len(spec.nodes)} nodes",
+                f"podCIDR {cidr} cut into {count if count > 1 else 'no'} "
+                f"/{prefix}s for {len(spec.nodes)} nodes",
                 f"at least {len(spec.nodes)} subnets",
                 "use a shorter prefix for podCIDR or a longer nodePrefix",
             )
         )
         return subnet, gateway, pod
+    text = _text(cidr)
     base = int(pool.network_address)
     start: dict[str, int] = {}
     used: dict[str, int] = {}
@@ -148,21 +195,20 @@ def _pods(
         at = base if shared else base + (index + skip) * size
         start[node.name] = at
         used[node.name] = 1
-        subnet[node.name] = f"{IPv4Address(at)}/{spec.node_prefix}"
-        gateway[node.name] = str(IPv4Address(at + 1))
+        subnet[node.name] = f"{text(at)}/{prefix}"
+        gateway[node.name] = text(at + 1)
     for p in spec.pods:
         if p.host_network:
             pod[p.id] = node_ip.get(p.node, "")
             continue
         used[p.node] += 1
-        value = start[p.node] + used[p.node]
-        pod[p.id] = f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+        pod[p.id] = text(start[p.node] + used[p.node])
     for name, last in used.items():
         if last > size - 2:
             problems.append(
                 Problem(
                     str(spec.place),
-                    f"{last - 1} pods on node {name} with a /{spec.node_prefix}",
+                    f"{last - 1} pods on node {name} with a /{prefix}",
                     f"at most {size - 3} pods (addresses {subnet[name]} less network, "
                     "gateway and broadcast)",
                     "use a shorter nodePrefix or fewer pods per node",

@@ -41,7 +41,7 @@ def serve(bind_ip: str, port: int, limit_s: float, request_b: int, response_b: i
     """Answer until ``limit_s`` have passed."""
     end = time.monotonic() + limit_s
     response = bytes(response_b)
-    with socket.create_server((bind_ip, port), backlog=128) as listener:
+    with socket.create_server((bind_ip, port), family=_family(bind_ip), backlog=128) as listener:
         while (left_s := end - time.monotonic()) > 0:
             listener.settimeout(left_s)
             try:
@@ -63,7 +63,7 @@ def serve(bind_ip: str, port: int, limit_s: float, request_b: int, response_b: i
 def transact(target: tuple[str, int], request: bytes, response_b: int) -> tuple[int, int]:
     """One transaction: nanoseconds to the end of the handshake, and to the end of the response."""
     begin = time.perf_counter_ns()
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as connection:
+    with socket.socket(_family(target[0]), socket.SOCK_STREAM) as connection:
         connection.settimeout(REPLY_WITHIN_S)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET_ON_CLOSE)
         connection.connect(target)
@@ -71,6 +71,10 @@ def transact(target: tuple[str, int], request: bytes, response_b: int) -> tuple[
         connection.sendall(request)
         receive(connection, response_b)
         return connected - begin, time.perf_counter_ns() - begin
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
 def ask(

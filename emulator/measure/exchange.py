@@ -52,6 +52,8 @@ class Exchange:
     ) -> None:
         self._run = os.urandom(4)
         self._probes = probes
+        self._family_of = [datagram.family(p.address) for p in probes]
+        self._families = sorted(set(self._family_of))
         self._client_of = [places[p.client].namespace for p in probes]
         self._server_of = [places[p.server].namespace for p in probes]
         self._sizes = [sizes[p] for p in probes]
@@ -62,7 +64,7 @@ class Exchange:
         self.states: list[State] = [State() for _ in probes]
         self._names = list(dict.fromkeys(w.namespace for w in places.values()))
         self._number = {name: i for i, name in enumerate(self._names)}
-        self._clients: dict[str, socket.socket] = {}
+        self._clients: dict[tuple[str, int], socket.socket] = {}
         self._servers: dict[int, tuple[socket.socket, int]] = {}
         self._readers: dict[int, tuple[socket.socket, str]] = {}
         self._unopened: dict[str, str] = {}
@@ -76,7 +78,7 @@ class Exchange:
         try:
             for namespace in namespaces:
                 self._open(namespace, enter)
-            yield list(self._clients)
+            yield list(dict.fromkeys(namespace for namespace, _ in self._clients))
         finally:
             self._close()
 
@@ -84,16 +86,16 @@ class Exchange:
         # That it fails is a fact about the probes of this namespace, not about the run.
         try:
             enter(namespace)
-            server = datagram.open_server(self._port)
-            self._servers[server.fileno()] = (server, self._number[namespace])
-            self._epoll.register(server, select.EPOLLIN)
-            client = datagram.open_client()
+            for family in self._families:
+                server = datagram.open_server(family, self._port)
+                self._servers[server.fileno()] = (server, self._number[namespace])
+                self._epoll.register(server, select.EPOLLIN)
+                client = datagram.open_client(family)
+                self._clients[namespace, family] = client
+                self._readers[client.fileno()] = (client, namespace)
+                self._epoll.register(client, select.EPOLLIN)
         except OSError as error:
             self._unopened[namespace] = f"{_name(error)} when opening port {self._port}/udp"
-            return
-        self._clients[namespace] = client
-        self._readers[client.fileno()] = (client, namespace)
-        self._epoll.register(client, select.EPOLLIN)
 
     def _close(self) -> None:
         self._epoll.close()
@@ -150,8 +152,8 @@ class Exchange:
             self._read_until_quiet(left, wait_s)
 
     def _send(self, i: int, size: int) -> None:
-        state, client = self.states[i], self._clients[self._client_of[i]]
-        data = datagram.request(self._run, i, size)
+        state, client = self.states[i], self._clients[self._client_of[i], self._family_of[i]]
+        data = datagram.request(client, self._run, i, size)
         where = (self._probes[i].address, self._port)
         # With IP_RECVERR the error of an earlier datagram fails the next send once.
         for last in (False, True):

@@ -1,4 +1,5 @@
-"""Fill a matrix by probing: one thread, two UDP sockets in every namespace, one epoll.
+"""Fill a matrix by probing: one thread, two UDP sockets of each family in every namespace,
+one epoll.
 
 The program that runs this is inside the lab and has one thread, since a socket belongs
 to the namespace that its thread was in when it was opened. Nothing else of the lab is
@@ -71,7 +72,7 @@ def batches(
     Each batch is the numbers of its probes and the namespaces that they concern. Ordered
     by client node and server node. Two entries for each pair that shares a segment, two
     for each namespace and its gateway, two for each pair of nodes: what a bridged plugin
-    with dynamic entries makes, and no plugin makes more.
+    with dynamic entries makes, and no plugin makes more. Families have tables of their own.
     """
     homes = [(places[p.client], places[p.server]) for p in probes]
     # Where addresses are not unique, another one near the client may answer.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from functools import cache
 
+from emulator.family import IPV4, family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.oracle.asked import Expectation, Matrix, Probe
@@ -18,11 +19,17 @@ LARGEST_PACKET = 65_535
 
 
 def probes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Probe]:
-    """Every probe of the network model: n·(n-1) pod pairs, pods and nodes, pods and hosts.
+    """Every probe of the network model: n·(n-1) pod pairs, pods and nodes, pods and hosts, each
+    in every family.
 
     Between a node and a hostNetwork pod there is nothing to probe that the pairs of pods
     do not hold.
     """
+    for at in addressing.families:
+        yield from _probes(spec, at)
+
+
+def _probes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Probe]:
     own = [p for p in spec.pods if not p.host_network]
     bridged = bool(model(spec.network.plugin).bridge_of(spec.network))
     named = [(p.id, addressing.pod[p.id]) for p in spec.pods]
@@ -52,13 +59,17 @@ def predict(
     among: Iterable[Probe] | None = None,
 ) -> Matrix:
     """The expectation of every probe, or of those ``among`` them that are asked for."""
-    oracle = Oracle(spec, addressing, faults)
+    standing = tuple(faults)
+    oracles = {at.family: Oracle(spec, at, standing) for at in addressing.families}
     wanted = probes(spec, addressing) if among is None else among
-    return {probe: oracle.expect(probe) for probe in wanted}
+    return {probe: oracles[family(probe.address)].expect(probe) for probe in wanted}
 
 
 class Oracle:
-    """Answers for one spec under one set of faults. ValueError for an unknown plugin."""
+    """Answers for one spec in one family under one set of faults.
+
+    ValueError for an unknown plugin.
+    """
 
     def __init__(
         self, spec: ResolvedSpec, addressing: Addressing, faults: Iterable[Fault] = ()
@@ -68,6 +79,7 @@ class Oracle:
         self._at = addressing
         self._wires = Wires(spec, faults)
         self._model = model(self._plugin)(spec, addressing, self._wires)
+        self._uplink = {n.name: n.interface for n in spec.nodes}
         self._hosts = {h.name for h in spec.hosts}
         self._home = {p.id: p.node for p in spec.pods} | {n.name: n.name for n in spec.nodes}
         """The node of a pod, and a node's own name."""
@@ -99,7 +111,7 @@ class Oracle:
         if server in self._hosts:
             return self._to_outside(client, server)
         if server not in self._own:
-            return self._to_node(client, self._home[server])
+            return self._to_node(client, self._home[server], probe.address)
         if self._model.everywhere_the_same:
             return self._to_whoever_holds(client, server, probe.address)
         return self._to_pod(client, server)
@@ -117,12 +129,14 @@ class Oracle:
                 hops, words = 1, f"{near} routes between its pods: one hop, no rewriting"
             elif is_pod:
                 words = f"both are ports of {bridge} on {near}: bridged, no hop, no rewriting"
-            elif self._model.routed and source != self._at.node[near]:
+            elif self._model.routed and source == self._at.gateway.get(near):
                 words = (
                     f"{near} is the gateway of its pods on each of their cables, and speaks as it"
                 )
             elif self._model.routed:
-                words = f"{near} has no address towards its pods and speaks as itself"
+                words = f"{near} has no address towards its pods and speaks as "
+                own = source == self._at.node[near]
+                words += "itself" if own else f"{source}, which suits them better than its own"
             else:
                 words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
@@ -143,7 +157,7 @@ class Oracle:
         """Why nothing passes between a pod and its node; empty when all is well."""
         return self._cable[pod] or self._cut_off(self._home[pod])
 
-    def _to_node(self, client: str, node: str) -> Expectation:
+    def _to_node(self, client: str, node: str, address: str) -> Expectation:
         near = self._home[client]
         is_pod = client in self._own
         if near == node:
@@ -153,7 +167,8 @@ class Oracle:
             bridge = self._model.bridge
             where = f"is the gateway on {bridge}" if bridge else "routes for its pods"
             words = f"{node} {where}: local delivery, before any masquerading"
-            return self._from_pod(client, node, self._at.pod[client], 0, "", words)
+            gone = self._gone(node) if address == self._at.node[node] else ""
+            return self._from_pod(client, node, self._at.pod[client], 0, gone, words)
         routers, broken = self._wires.between(near, node)
         if not is_pod:
             return self._underlay(near, node, routers, broken)
@@ -165,6 +180,13 @@ class Oracle:
             broken = f"{node} gets it, but the answer finds no way: {back.from_node}"
         words = f"nothing masquerades, and {node} has a way back to the pods of {near}"
         return self._from_pod(client, node, self._at.pod[client], 1 + routers, broken, words)
+
+    def _gone(self, node: str) -> str:
+        """Why a node has no address on its uplink any more; empty when it has."""
+        if self._at.family is IPV4:
+            return ""  # which stays on an interface that is down
+        down = self._wires.down(node, self._uplink[node])
+        return f"{down}, and the addresses of IPv6 with it" if down else ""
 
     def _to_outside(self, client: str, host: str) -> Expectation:
         near = self._home[client]
@@ -189,7 +211,8 @@ class Oracle:
             return Expectation("delivered", client, address, address, ttl, LARGEST_PACKET, words)
         holder = self._holder.get((near, address))
         if holder is None:
-            return _lost(f"nobody on the bridge of {near} has {address}: no answer to ARP")
+            asked = "ARP" if self._at.family is IPV4 else "a neighbour solicitation"
+            return _lost(f"nobody on the bridge of {near} has {address}: no answer to {asked}")
         found = self._to_pod(client, holder)
         if holder == server or found.outcome != "delivered":
             return found

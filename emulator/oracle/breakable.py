@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from emulator.errors import Problem, SpecError
+from emulator.family import family
 from emulator.faults import Fault, cables
 from emulator.oracle.model import model
 from emulator.spec.resolved import ResolvedSpec
@@ -15,7 +16,10 @@ KINDS = ("link", "interface", "node", "daemon")
 
 def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The interfaces that a fault can name: ends of cables and what the plugin adds to a node."""
-    extra = model(spec.network.plugin).devices(spec.network)
+    found = model(spec.network.plugin)
+    families = [family(cidr) for cidr in spec.pod_cidrs]
+    added = dict.fromkeys(name for f in families for name in found.devices(spec.network, f))
+    extra = tuple(added)
     nodes = {n.name for n in spec.nodes}
     return {name: own + extra if name in nodes else own for name, own in cables(spec).items()}
 

@@ -6,6 +6,7 @@ not enough: the packet goes there, and a router that has not heard of them knows
 
 from __future__ import annotations
 
+from emulator.family import IPV4, Family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.oracle.model import Leg
@@ -34,7 +35,7 @@ class Model(RoutedPods):
             self.pod_mtu -= VXLAN_BYTES
 
     @classmethod
-    def devices(cls, network: Network) -> tuple[str, ...]:
+    def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The tunnel, if any."""
         return () if network.backend == "bgp" else (TUNNEL,)
 

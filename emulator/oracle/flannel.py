@@ -8,6 +8,7 @@ only the reason differs.
 
 from __future__ import annotations
 
+from emulator.family import IPV4, IPV6, Family
 from emulator.ipam import Addressing
 from emulator.oracle import model
 from emulator.oracle.model import Leg
@@ -15,6 +16,9 @@ from emulator.spec.resolved import Network, ResolvedSpec
 from emulator.wires import Wires
 
 VXLAN_BYTES = 50
+"""What the pods are spared, in either family."""
+VXLAN_BYTES_IPV6 = 70
+"""What VXLAN over IPv6 takes."""
 UDP_BYTES = 28
 UDP_DEVICE = "flannel0"
 DAEMON = "flanneld"
@@ -28,20 +32,23 @@ class Backend(model.Model):
         network = spec.network
         self._backend = network.backend
         self._direct = bool(network.option("directRouting"))
-        self._tunnel = f"flannel.{network.option('vni')}"
+        self._tunnel = _tunnel(network, at.family)
+        self._tunnel_mtu = 0
         self._rules = "nftables" if network.option("enableNFTables") else "iptables"
         self.masquerade = self.masquerade_to_nodes = bool(network.option("ipMasq"))
         if self._backend == "vxlan":
             self.pod_mtu -= VXLAN_BYTES
+            if at.family is IPV6:
+                self._tunnel_mtu = spec.links.mtu - VXLAN_BYTES_IPV6
         elif self._backend == "udp":
             self._tunnel = UDP_DEVICE
             self.pod_mtu -= UDP_BYTES
 
     @classmethod
-    def devices(cls, network: Network) -> tuple[str, ...]:
+    def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The bridge, if any, and the tunnel."""
-        tunnel = {"vxlan": (f"flannel.{network.option('vni')}",), "udp": (UDP_DEVICE,)}
-        return super().devices(network) + tunnel.get(network.backend, ())
+        tunnel = {"vxlan": (_tunnel(network, which),), "udp": (UDP_DEVICE,)}
+        return super().devices(network, which) + tunnel.get(network.backend, ())
 
     @classmethod
     def daemons(cls, network: Network) -> tuple[str, ...]:
@@ -68,7 +75,7 @@ class Backend(model.Model):
             return Leg(node, words, broken)
         tunnel, down = self._tunnel, self.wires.down
         broken = down(near, tunnel) or down(far, tunnel) or broken
-        address = self.at.node_subnet[near].partition("/")[0]
+        address = self.tunnel_address(near)
         if self._backend == "udp":
             dead = self.wires.dead
             broken = dead(near, DAEMON) or dead(far, DAEMON) or broken
@@ -78,7 +85,15 @@ class Backend(model.Model):
             )
             return Leg(address, words, broken, hops=4)
         words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
-        return Leg(address, words, broken)
+        return Leg(address, words, broken, mtu=self._tunnel_mtu)
+
+    def tunnel_address(self, node: str) -> str:
+        """Of the device of ``vxlan`` and ``udp``."""
+        return self.at.node_subnet[node].partition("/")[0]
+
+    def has_tunnel(self, node: str) -> bool:
+        """Whether there is such a device, and it is up."""
+        return self._backend in ("vxlan", "udp") and not self.wires.down(node, self._tunnel)
 
     def also_outside(self, near: str) -> str:
         """Rule 6 of the iptables form."""
@@ -87,6 +102,10 @@ class Backend(model.Model):
         if self._rules == "iptables":
             return ", and masquerading gives the same"
         return ", and the nftables rules leave it alone"
+
+
+def _tunnel(network: Network, which: Family) -> str:
+    return f"flannel{'-v6' if which is IPV6 else ''}.{network.option('vni')}"
 
 
 class Model(Backend):

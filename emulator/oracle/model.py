@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import ClassVar, NamedTuple
 
+from emulator.family import IPV4, Family
 from emulator.ipam import Addressing
 from emulator.spec.resolved import Network, ResolvedSpec
 from emulator.wires import Wires
@@ -39,7 +40,9 @@ class Leg(NamedTuple):
 
 
 class Model:
-    """The base: what a plugin does unless its room says otherwise.
+    """The base: what a plugin does in one family unless its room says otherwise.
+
+    ``at`` is of that family, and ``at.family`` names it.
 
     ``bridge``: the bridge of a node that its pods are ports of; empty where they are routed.
     ``one_segment``: whether the bridges of all nodes are one layer-2 segment.
@@ -63,8 +66,8 @@ class Model:
         self.by_routers = False
 
     @classmethod
-    def devices(cls, network: Network) -> tuple[str, ...]:
-        """The interfaces that the plugin adds to every node, pods' ends excepted."""
+    def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
+        """The interfaces that the plugin adds to every node for a family, pods' ends excepted."""
         bridge = cls.bridge_of(network)
         return (bridge,) if bridge else ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from emulator.family import IPV4, Family
 from emulator.ipam import Addressing
 from emulator.oracle import model
 from emulator.oracle.model import Leg
@@ -34,7 +35,7 @@ class Model(model.Model):
         self.masquerade = self.masquerade_to_nodes = True
 
     @classmethod
-    def devices(cls, network: Network) -> tuple[str, ...]:
+    def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The bridge and what frames pass on their way to other nodes."""
         return DEVICES[network.backend]
 

@@ -45,9 +45,9 @@ def dump_documents(spec: ResolvedSpec) -> str:
 
 
 def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
-    body: dict[str, Any] = {"podCIDR": spec.pod_cidr}
+    body: dict[str, Any] = {"podCIDR": _one_or_two(spec.pod_cidrs)}
     if PLUGINS[spec.network.plugin].node_subnets:
-        body["nodePrefix"] = spec.node_prefix
+        body["nodePrefix"] = _one_or_two(spec.node_prefixes)
     body["network"] = _network(spec.network)
     if spec.congestion_control is not None:
         body["congestionControl"] = spec.congestion_control
@@ -63,6 +63,10 @@ def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
     return body
 
 
+def _one_or_two(values: tuple[Any, ...]) -> Any:
+    return values[0] if len(values) == 1 else list(values)
+
+
 def _network(network: Network) -> dict[str, Any]:
     options = PLUGINS[network.plugin].options
     only_for = options.only_for
@@ -76,7 +80,7 @@ def _network(network: Network) -> dict[str, Any]:
 
 
 def _segment(segment: Segment) -> dict[str, Any]:
-    fields: dict[str, Any] = {"cidr": segment.cidr}
+    fields: dict[str, Any] = {"cidr": _one_or_two(segment.cidrs)}
     if segment.switches:
         fields["switches"] = {
             s.name: ({"uplink": s.uplink} if s.uplink else {}) | _rate(s.rate)

@@ -16,7 +16,8 @@ from emulator.spec.resolved import Offload
 from emulator.spec.values import (
     Argument,
     BitsPerSecond,
-    Cidr,
+    Cidr4,
+    Cidrs,
     ClassName,
     CongestionControl,
     InterfaceName,
@@ -62,7 +63,7 @@ class SwitchDoc(Grammar):
 class SegmentDoc(Grammar):
     """A layer-2 domain with one switch, or a tree of them. A /31 is a point-to-point link."""
 
-    cidr: Cidr
+    cidr: Cidrs = Field(description="a network, or [IPv4, IPv6] for dual stack")
     switches: dict[Name, SwitchDoc] | None = Field(
         default=None, min_length=1, description="a tree of switches, its root first"
     )
@@ -99,8 +100,8 @@ class LeafSpineDoc(Grammar):
 
     leaves: int = Field(ge=1, le=limits.LEAVES)
     spines: int = Field(ge=1, le=limits.SPINES)
-    rackCIDR: Cidr = Field(default="192.168.0.0/16", description="cut into a /24 for each rack")
-    linkCIDR: Cidr = Field(default="172.16.0.0/16", description="cut into a /31 for each link")
+    rackCIDR: Cidr4 = Field(default="192.168.0.0/16", description="cut into a /24 for each rack")
+    linkCIDR: Cidr4 = Field(default="172.16.0.0/16", description="cut into a /31 for each link")
 
 
 class UnderlayDoc(Grammar):
@@ -168,14 +169,26 @@ def _form(value: Any) -> str:
     return LIST if isinstance(value, list) else MAPPING
 
 
+Prefix = Annotated[int, Field(ge=8, le=126)]
+
+
 class ClusterSpec(Grammar):
     """The cluster."""
 
-    podCIDR: Cidr = Field(
-        default="10.244.0.0/16", description="the pods' network; with weave 10.32.0.0/12 by default"
+    podCIDR: Cidrs = Field(
+        default="10.244.0.0/16",
+        description="a network, or [IPv4, IPv6] for dual stack; with weave 10.32.0.0/12 by default",
     )
-    nodePrefix: int = Field(
-        default=24, ge=8, le=30, description="length of a node's part of podCIDR"
+    nodePrefix: (
+        Annotated[
+            Annotated[Prefix, Tag(SCALAR)]
+            | Annotated[list[Prefix], Tag(LIST), Field(min_length=1, max_length=2)],
+            Discriminator(lambda value: LIST if isinstance(value, list) else SCALAR),
+        ]
+        | None
+    ) = Field(
+        default=None,
+        description="length of a node's part of podCIDR, 24 and for IPv6 64 unless given",
     )
     network: AnyNetwork
     congestionControl: CongestionControl | None = None

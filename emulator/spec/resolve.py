@@ -11,7 +11,7 @@ from itertools import chain
 from emulator.cni.options import PLUGINS, NetworkOptions
 from emulator.errors import SpecError
 from emulator.ipam import Addressing, allocate
-from emulator.spec import limits
+from emulator.spec import families, limits
 from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
 from emulator.spec.findings import Findings, nearest, one_of
@@ -46,8 +46,8 @@ def resolve(
     nodes = make_nodes(spec.nodes, refs)
     resolved = ResolvedSpec(
         name=cluster.metadata.name,
-        pod_cidr=_pod_cidr(spec),
-        node_prefix=spec.nodePrefix,
+        pod_cidrs=families.pod_cidrs(spec),
+        node_prefixes=families.node_prefixes(spec, at("spec", "nodePrefix"), findings),
         network=attached_files(
             _network(spec.network, at("spec", "network", key=True)), checked.source, findings
         ),
@@ -55,11 +55,11 @@ def resolve(
         segments=tuple(
             Segment(
                 name,
-                doc.cidr,
+                cidrs,
                 at(*_UNDERLAY, "segments", name, key=True),
-                make_switches(name, doc, refs),
+                make_switches(name, spec.underlay.segments[name], refs),
             )
-            for name, doc in spec.underlay.segments.items()
+            for name, cidrs in families.segment_cidrs(spec).items()
         ),
         routers=tuple(make_routers(spec.underlay.routers, refs)),
         hosts=tuple(make_hosts(spec.underlay.hosts, refs)),
@@ -79,12 +79,16 @@ def resolve(
     _check_pods(resolved.pods, spec.network.plugin, at("spec", "pods"), findings)
     _check_names(resolved, findings)
     _check_options(spec.network, resolved, checked.source, findings)
-    for option, *words in spec.network.contradictions(spec.podCIDR):
-        findings.add(at("spec", "network", option), *words)
+    pod_cidr = at("spec", "podCIDR")
+    if not resolved.ipv6:  # what has IPv6 has no such options
+        for option, *words in spec.network.contradictions(resolved.pod_cidr):
+            findings.add(at("spec", "network", option), *words)
     check_attached(resolved, checked.source, findings)
     _check_node_prefix(resolved.network, checked.source, findings)
-    check_segments(resolved, at("spec", "podCIDR"), findings)
-    addresses = _addresses(resolved, at("spec", "podCIDR"), findings)
+    check_segments(resolved, pod_cidr, findings)
+    mtu, routing = at(*_UNDERLAY, "links", "mtu"), at(*_UNDERLAY, "routing")
+    fit = families.check_families(resolved, pod_cidr, mtu, routing, findings)
+    addresses = _addresses(resolved, pod_cidr, findings) if fit else None
     if not checked.unsure(*_UNDERLAY):
         named = get(checked.source.tree, "spec", "network", "backend") is not None
         backend = at("spec", "network", "backend") if named else resolved.network.place
@@ -94,12 +98,6 @@ def resolve(
 
 def _switches(spec: ClusterSpec) -> dict[str, list[str]]:
     return {name: list(doc.switches or ()) for name, doc in spec.underlay.segments.items()}
-
-
-def _pod_cidr(spec: ClusterSpec) -> str:
-    """As it is written, or the plugin's own default."""
-    written = "podCIDR" in spec.model_fields_set
-    return spec.podCIDR if written else PLUGINS[spec.network.plugin].pod_cidr
 
 
 def _network(options: NetworkOptions, place: Place) -> Network:

@@ -64,24 +64,30 @@ class Switch(NamedTuple):
 class Segment(NamedTuple):
     """A layer-2 domain. One switch of its name, or a tree of ``switches``, the first at its root.
 
-    A network namespace has the name of a switch.
+    A network namespace has the name of a switch. ``cidrs`` are of the families of the pods'
+    networks, in their order.
     """
 
     name: str
-    cidr: str
+    cidrs: tuple[str, ...]
     place: Place
     switches: tuple[Switch, ...] = ()
 
     @property
     def is_link(self) -> bool:
-        """Whether it is a point-to-point link (a /31, RFC 3021): when one end of it goes down,
-        the other loses carrier."""
-        return self.cidr.endswith("/31")
+        """Whether it is a point-to-point link (a /31, RFC 3021, or a /127, RFC 6164): when one end
+        of it goes down, the other loses carrier."""
+        return self.cidr.endswith(("/31", "/127"))
 
     @property
     def tree(self) -> tuple[Switch, ...]:
         """Its switches; at least one."""
         return self.switches or (Switch(self.name, ""),)
+
+    @property
+    def cidr(self) -> str:
+        """The network of the primary family."""
+        return self.cidrs[0]
 
 
 class Router(NamedTuple):
@@ -179,11 +185,15 @@ class Network(NamedTuple):
 
 
 class ResolvedSpec(NamedTuple):
-    """A whole cluster. Order of all sequences is the order of the file."""
+    """A whole cluster. Order of all sequences is the order of the file.
+
+    ``pod_cidrs`` holds a network, or one of each family, the primary one first;
+    ``node_prefixes`` the length of a node's part of each.
+    """
 
     name: str
-    pod_cidr: str
-    node_prefix: int
+    pod_cidrs: tuple[str, ...]
+    node_prefixes: tuple[int, ...]
     network: Network
     congestion_control: str | None
     segments: tuple[Segment, ...]
@@ -194,3 +204,18 @@ class ResolvedSpec(NamedTuple):
     pods: tuple[Pod, ...]
     place: Place
     routing: Routing = "static"
+
+    @property
+    def pod_cidr(self) -> str:
+        """The pods' network of the primary family."""
+        return self.pod_cidrs[0]
+
+    @property
+    def node_prefix(self) -> int:
+        """The length of a node's part of it."""
+        return self.node_prefixes[0]
+
+    @property
+    def ipv6(self) -> bool:
+        """Whether one of its families is IPv6."""
+        return any(":" in cidr for cidr in self.pod_cidrs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 
 from emulator.cni.options import PLUGINS
 from emulator.ipam import Addressing
@@ -14,9 +14,13 @@ from emulator.spec.resolved import Node, Place, ResolvedSpec
 
 def check_segments(spec: ResolvedSpec, pod_cidr: Place, findings: Findings) -> None:
     """Ranges that overlap, and segments with more cables than a bridge has ports."""
-    ranges = [(IPv4Network(s.cidr), f'segment "{s.name}"', s.place) for s in spec.segments]
-    ranges.append((IPv4Network(spec.pod_cidr), "podCIDR", pod_cidr))
-    ranges.sort(key=lambda item: (item[0].network_address, item[0].prefixlen))
+    ranges = [
+        (ip_network(cidr), f'segment "{s.name}"', s.place)
+        for s in spec.segments
+        for cidr in s.cidrs
+    ]
+    ranges += [(ip_network(cidr), "podCIDR", pod_cidr) for cidr in spec.pod_cidrs]
+    ranges.sort(key=lambda item: (item[0].version, int(item[0].network_address), item[0].prefixlen))
     wide = ranges[0]
     for range_ in ranges[1:]:
         if not range_[0].overlaps(wide[0]):

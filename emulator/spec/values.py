@@ -8,11 +8,17 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
-from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
+from ipaddress import (
+    AddressValueError,
+    IPv4Network,
+    IPv6Network,
+    NetmaskValueError,
+    ip_network,
+)
 from math import ceil
 from typing import Annotated, Any, Final
 
-from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
@@ -24,7 +30,7 @@ _LABEL_VALUE: Final = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])
 _MODULE: Final = re.compile(r"[a-z][a-z0-9_]{0,14}")
 _INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}")
 _CLASS: Final = re.compile(r"[^:\0]+:[A-Za-z_][A-Za-z0-9_]*")
-_CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}")
+_CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-f:]+/[0-9]{1,3}")
 _RATE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?\s*([A-Za-z/]*)")
 _QUANTITY: Final = re.compile(
     r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3})|([numkMGTPE]|[KMGTPE]i))?"
@@ -32,12 +38,16 @@ _QUANTITY: Final = re.compile(
 _EXPONENTS: Final = dict(zip(("n", "u", "m", "", *"kMGTPE"), range(-9, 19, 3), strict=True))
 _POWERS: Final = {f"{name}i": 1 << 10 * power for power, name in enumerate("KMGTPE", 1)}
 UNITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
-_UNUSABLE: Final = {
+_UNUSABLE: Final[dict[IPv4Network | IPv6Network, str]] = {
     IPv4Network("0.0.0.0/8"): "this host",
     IPv4Network("127.0.0.0/8"): "loopback",
     IPv4Network("169.254.0.0/16"): "link-local",
     IPv4Network("224.0.0.0/3"): "multicast and reserved",
+    IPv6Network("::/8"): "loopback and embedded IPv4",
+    IPv6Network("fe80::/10"): "link-local",
+    IPv6Network("ff00::/8"): "multicast",
 }
+_NETWORK: Final = "a network such as 192.168.1.0/24 or fd00:192:168:1::/64"
 
 
 def _wrong(expected: str, hint: str = "", found: str = "") -> PydanticCustomError:
@@ -75,24 +85,39 @@ def _interface(text: str) -> str:
 
 
 def _cidr(text: str) -> str:
-    if ":" in text:
-        raise _wrong("an IPv4 network such as 192.168.1.0/24", "IPv4 only in this version")
-    if not _CIDR.fullmatch(text):
+    if not _CIDR.fullmatch(text.lower()):
         hint = "add the length of the prefix" if "/" not in text else ""
-        raise _wrong("an IPv4 network such as 192.168.1.0/24", hint)
+        raise _wrong(_NETWORK, hint)
+    network: IPv4Network | IPv6Network
     try:
-        network = IPv4Network(text, strict=False)
+        network = (IPv6Network if ":" in text else IPv4Network)(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
-        raise _wrong("an IPv4 network such as 192.168.1.0/24", str(error)) from None
+        raise _wrong(_NETWORK, str(error)) from None
     if str(network) != text:
+        form = " in its shortest form" if network.version == 6 else ""
         raise _wrong(
-            "an IPv4 network whose address has no bits set behind the prefix",
+            f"an IPv{network.version} network{form} whose address has no bits set "
+            "behind the prefix",
             f"the network is {network}",
         )
     for range_, use in _UNUSABLE.items():
-        if network.overlaps(range_):
-            raise _wrong("a unicast IPv4 network", f"{range_} is for {use}")
+        if network.version == range_.version and network.overlaps(range_):
+            raise _wrong(f"a unicast IPv{network.version} network", f"{range_} is for {use}")
     return text
+
+
+def _ipv4(text: str) -> str:
+    if ":" in text:
+        raise _wrong("an IPv4 network", "for IPv6 write out segments and routers")
+    return text
+
+
+def _dual(networks: list[str]) -> list[str]:
+    if len({ip_network(one).version for one in networks}) < len(networks):
+        raise _wrong(
+            "one network of each family, the primary one first", "", " and ".join(networks)
+        )
+    return networks
 
 
 def bits_per_second(value: Any) -> int:
@@ -205,6 +230,15 @@ Name = Annotated[str, AfterValidator(_label), _text(_LABEL, maxLength=63)]
 NamePrefix = Annotated[str, AfterValidator(_prefix), _text(_PREFIX)]
 InterfaceName = Annotated[str, AfterValidator(_interface), _text(_INTERFACE)]
 Cidr = Annotated[str, AfterValidator(_cidr), _text(_CIDR)]
+Cidr4 = Annotated[Cidr, AfterValidator(_ipv4)]
+Cidrs = Annotated[
+    Annotated[Cidr, Tag("<scalar>")]
+    | Annotated[
+        list[Cidr], Field(min_length=1, max_length=2), AfterValidator(_dual), Tag("<list>")
+    ],
+    Discriminator(lambda value: "<list>" if isinstance(value, list) else "<scalar>"),
+]
+"""One network, or one of each family for dual stack."""
 BitsPerSecond = Annotated[
     int,
     BeforeValidator(bits_per_second),

@@ -33,10 +33,15 @@ def get_(arguments: argparse.Namespace) -> int:
         print(f"no {what}")
         return 0
     head = list(rows[0])
-    if arguments.output != "wide":
-        head = [h for h in head if h not in ("namespace", "labels", "containers", "mac", "subnet")]
+    head = [h for h in head if h not in (_NARROW if arguments.output == "wide" else _WIDE)]
     print(table(head, [[_cell(row[h]) for h in head] for row in rows]))
     return 0
+
+
+_WIDE = ("ips", "namespace", "labels", "containers", "mac", "subnet")
+"""Columns that a wide table has and a narrow one has not."""
+_NARROW = ("ip",)
+"""And the other way round: in the wide one the addresses of all families take its place."""
 
 
 def _cell(value: object) -> object:
@@ -50,6 +55,7 @@ def _rows(cluster: Cluster, what: str) -> list[dict[str, object]]:
             {
                 "pod": p.id,
                 "ip": addresses.pod[p.id],
+                "ips": [at.pod[p.id] for at in addresses.families],
                 "node": p.node,
                 "network": "host" if p.host_network else "pod",
                 "namespace": p.namespace,
@@ -63,15 +69,25 @@ def _rows(cluster: Cluster, what: str) -> list[dict[str, object]]:
             {
                 "node": n.name,
                 "ip": addresses.node[n.name],
+                "ips": [at.node[n.name] for at in addresses.families],
                 "segment": n.segment,
-                "subnet": addresses.node_subnet.get(n.name) or ", ".join(addresses.blocks[n.name]),
+                "subnet": [
+                    at.node_subnet.get(n.name) or ", ".join(at.blocks[n.name])
+                    for at in addresses.families
+                ],
                 "pods": sum(p.node == n.name for p in spec.pods),
             }
             for n in spec.nodes
         ]
     if what == "hosts":
         return [
-            {"host": h.name, "ip": addresses.host[h.name], "segment": h.segment} for h in spec.hosts
+            {
+                "host": h.name,
+                "ip": addresses.host[h.name],
+                "ips": [at.host[h.name] for at in addresses.families],
+                "segment": h.segment,
+            }
+            for h in spec.hosts
         ]
     if what == "links":
         return [

@@ -59,6 +59,9 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "calico-cross-subnet": lambda: plan(
         "calico", "vxlan", nodes=("rack-a", "rack-a", "rack-b"), vxlanMode="CrossSubnet"
     ),
+    "flannel-vxlan-dual-stack": lambda: plan(nodes=("rack-a", "rack-b"), families="46"),
+    "flannel-host-gw-ipv6": lambda: plan(backend="host-gw", families="6"),
+    "canal-dual-stack": lambda: plan("canal", families="46"),
     "flannel-vxlan-nftables": lambda: plan(enableNFTables=True),
     "flannel-vxlan-without-masquerade": lambda: plan(ipMasq=False),
     "flannel-host-gw-tbf": lambda: plan(backend="host-gw", rate=Rate(1_000_000_000, "tbf")),

@@ -19,7 +19,7 @@ def cluster(
     nodes: int, pods: int, pool: str = "10.244.0.0/16", backend: str = "bgp", **options: int
 ) -> ResolvedSpec:
     spec = small_spec("calico", backend, nodes=("rack-a",) * nodes, pods_per_node=pods, **options)
-    return spec._replace(pod_cidr=pool)
+    return spec._replace(pod_cidrs=(pool,))
 
 
 def owner(at: Addressing, address: str) -> str:

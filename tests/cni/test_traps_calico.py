@@ -374,7 +374,7 @@ def test_the_router_knows_each_block_by_its_node() -> None:
 def test_a_borrowed_address_has_a_route_of_its_own_everywhere(backend: str) -> None:
     """Also where the block is, whose blackhole would take it."""
     small = spec("calico", backend, nodes=3, pods=4, blockSize=29)._replace(
-        pod_cidr="10.244.0.0/28"
+        pod_cidrs=("10.244.0.0/28",)
     )
     at = allocate(small)
     assert at.borrowed

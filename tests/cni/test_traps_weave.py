@@ -237,7 +237,7 @@ def test_without_the_option_what_comes_from_outside_loses_its_source() -> None:
 
 
 def test_the_range_is_podcidr() -> None:
-    other = compile_spec(spec("weave", "fastdp")._replace(pod_cidr="10.96.0.0/20"))
+    other = compile_spec(spec("weave", "fastdp")._replace(pod_cidrs=("10.96.0.0/20",)))
     assert interface(other, "n1", "weave")
     assert {r.address[-3:] for r in every(other, Addr) if r.dev == "weave"} == {"/20"}
     assert "ip daddr 10.96.0.0/20 accept" in table(other, "n1", "filter")

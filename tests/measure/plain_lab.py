@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from ipaddress import ip_address
 from pathlib import Path
 
 from small_specs import small_spec
@@ -47,18 +48,20 @@ def ip(ns: str, lines: Iterable[str]) -> None:
     subprocess.run(command, input="\n".join(lines), text=True, check=True)
 
 
-def write(ns: str, **values: int) -> None:
+def write(ns: str, family: str = "ipv4", **values: int) -> None:
     enter(ns)
     for name, value in values.items():
-        Path(f"/proc/sys/net/ipv4/{name.replace('__', '/')}").write_text(str(value))
+        Path(f"/proc/sys/net/{family}/{name.replace('__', '/')}").write_text(str(value))
 
 
 def mac(address: str) -> str:
-    return "02:00:" + ":".join(f"{int(part):02x}" for part in address.split("."))
+    tail = ip_address(address).packed
+    return "02:00:" + (tail if len(tail) == 4 else tail[6:8] + tail[-2:]).hex(":")
 
 
 class PlainLab:
-    """Builds a spec at once. Ports of switches and ends of pods' cables are by owner's name."""
+    """Builds a spec of one family at once. Ports of switches and ends of pods' cables are by
+    owner's name."""
 
     def __init__(self, spec: ResolvedSpec, at: Addressing) -> None:
         self.spec, self.at = spec, at
@@ -68,6 +71,12 @@ class PlainLab:
         names = [*(s.name for s in spec.segments), *routers]
         names += [x.name for x in (*spec.nodes, *spec.hosts)] + [p.id for p in own]
         ip("", [f"netns add {name}" for name in names])
+        self.six = spec.ipv6
+        self.tunnel = "flannel-v6.1" if self.six else "flannel.1"
+        nodad = " nodad" if self.six else ""
+        for name in names if self.six else ():
+            # or the link-local addresses that the kernel makes are of no use for a second
+            write(name, "ipv6", conf__all__accept_dad=0, conf__default__accept_dad=0)
         ends = [(n.name, n.interface, n.segment, at.node[n.name]) for n in spec.nodes]
         ends += [(h.name, h.interface, h.segment, at.host[h.name]) for h in spec.hosts]
         ends += [
@@ -91,7 +100,7 @@ class PlainLab:
             script[segment] += [f"link set {port} master sw up"]
             script[name] += [
                 f"link set {interface} up",
-                f"addr add {address}/{length[segment]} dev {interface}",
+                f"addr add {address}/{length[segment]} dev {interface}{nodad}",
             ]
         pod_mtu = mtu - (50 if spec.network.backend == "vxlan" else 0)
         nodes = [] if spec.network.plugin == "host" else [n.name for n in spec.nodes]
@@ -100,7 +109,7 @@ class PlainLab:
             script[node] += [
                 f"link add cni0 mtu {pod_mtu} type bridge",
                 "link set cni0 up",
-                f"addr add {at.gateway[node]}/{prefix} dev cni0",
+                f"addr add {at.gateway[node]}/{prefix} dev cni0{nodad}",
             ]
         for pod in own:
             port = f"v-{pod.id}"
@@ -113,7 +122,7 @@ class PlainLab:
             script[pod.node] += [f"link set {port} master cni0 up"]
             script[pod.id] += [
                 "link set eth0 up",
-                f"addr add {at.pod[pod.id]}/{prefix} dev eth0",
+                f"addr add {at.pod[pod.id]}/{prefix} dev eth0{nodad}",
                 f"route add default via {at.gateway[pod.node]}",
             ]
         for name, _, segment, _ in ends:
@@ -125,6 +134,8 @@ class PlainLab:
             ip(name, lines)
         for name in (*nodes, *routers):
             write(name, ip_forward=1, conf__all__rp_filter=0, conf__default__rp_filter=0)
+            if self.six:
+                write(name, "ipv6", conf__all__forwarding=1)
         if dict(spec.network.options).get("ipMasq"):
             for node in nodes:
                 self._masquerade(node)
@@ -158,11 +169,13 @@ class PlainLab:
         base = {name: subnet.partition("/")[0] for name, subnet in at.node_subnet.items()}
         lines, vxlan = [], spec.network.backend == "vxlan"
         if vxlan:
+            dev, length = self.tunnel, 128 if self.six else 32
+            # of IPv6 the kernel makes 20 bytes less of it
             lines += [
-                f"link add flannel.1 address {mac(base[node])} mtu {spec.links.mtu - 50} "
+                f"link add {dev} address {mac(base[node])} mtu {spec.links.mtu - 50} "
                 f"type vxlan id 1 local {at.node[node]} dev eth0 nolearning dstport 8472",
-                "link set flannel.1 up",
-                f"addr add {base[node]}/32 dev flannel.1",
+                f"link set {dev} up",
+                f"addr add {base[node]}/{length} dev {dev}",
             ]
         direct = not vxlan or dict(spec.network.options).get("directRouting", False)
         for other, subnet in at.node_subnet.items():
@@ -173,8 +186,8 @@ class PlainLab:
             elif vxlan:
                 lladdr = mac(base[other])
                 lines += [
-                    f"neigh add {base[other]} lladdr {lladdr} dev flannel.1 nud permanent",
-                    f"route add {subnet} via {base[other]} dev flannel.1 onlink",
+                    f"neigh add {base[other]} lladdr {lladdr} dev {self.tunnel} nud permanent",
+                    f"route add {subnet} via {base[other]} dev {self.tunnel} onlink",
                 ]
                 self._fdb = getattr(self, "_fdb", [])
                 self._fdb.append((node, lladdr, at.node[other]))
@@ -182,22 +195,23 @@ class PlainLab:
 
     def tunnels(self) -> None:
         for node, lladdr, address in getattr(self, "_fdb", []):
-            command = f"bridge -n {node} fdb append {lladdr} dev flannel.1 dst {address} self"
+            command = f"bridge -n {node} fdb append {lladdr} dev {self.tunnel} dst {address} self"
             subprocess.run(command.split(), check=True)
 
     def _masquerade(self, node: str) -> None:
         cluster, local = self.spec.pod_cidr, self.at.node_subnet[node]
         nft = dict(self.spec.network.options).get("enableNFTables", False)
+        family, multicast = ("ip6", "ff00::/8") if self.six else ("ip", "224.0.0.0/4")
         rules = [
-            f"ip saddr {local} ip daddr {cluster} return",
-            f"ip saddr {cluster} ip daddr {local} return",
-            f"ip saddr != {cluster} ip daddr {cluster if nft else local} return",
-            f"ip saddr {cluster} ip daddr != 224.0.0.0/4 masquerade fully-random",
-            f"ip saddr != {cluster} ip daddr {cluster} masquerade fully-random",
+            f"{family} saddr {local} {family} daddr {cluster} return",
+            f"{family} saddr {cluster} {family} daddr {local} return",
+            f"{family} saddr != {cluster} {family} daddr {cluster if nft else local} return",
+            f"{family} saddr {cluster} {family} daddr != {multicast} masquerade fully-random",
+            f"{family} saddr != {cluster} {family} daddr {cluster} masquerade fully-random",
         ]
         chain = "\n".join(["type nat hook postrouting priority srcnat;", *rules])
         enter(node)
-        text = f"table ip masq {{ chain postrtg {{\n{chain}\n}}\n}}"
+        text = f"table {family} masq {{ chain postrtg {{\n{chain}\n}}\n}}"
         subprocess.run(["nft", "-f", "-"], input=text, text=True, check=True)
 
     def fail(self, broken: Fault) -> None:
@@ -243,6 +257,11 @@ CASES: dict[str, tuple[dict, list[tuple[str, str]]]] = {
     "pod-cut": (VXLAN, [("link", "n1-p1"), ("interface", "n3-p2:eth0")]),
     "node-cut": (HOST_GW, [("node", "n2")]),
     "router-cut": (VXLAN, [("link", "core1:eth1")]),
+    "none-ipv6": ({"plugin": "none", "host_pods": ("n2",), "families": "6"}, []),
+    "vxlan-ipv6": (VXLAN | {"host_pods": ("n1", "n2"), "families": "6"}, []),
+    "host-gw-no-masq-ipv6": (HOST_GW | {"ipMasq": False, "families": "6"}, []),
+    "tunnel-down-ipv6": (VXLAN | {"families": "6"}, [("interface", "n2:flannel-v6.1")]),
+    "uplink-down-ipv6": (HOST_GW | {"families": "6"}, [("interface", "n1:eth0")]),
 }
 
 
@@ -269,9 +288,10 @@ def run_case(name: str) -> dict[str, object]:
     }
 
 
-def outcomes() -> dict[str, object]:
+def outcomes(families: str = "4") -> dict[str, object]:
     """One of each outcome, with the network wrong on purpose."""
-    spec = small_spec(**HOST_GW | {"host_pods": (), "hosts": ("rack-a", "rack-a")})
+    wrong = {"host_pods": (), "hosts": ("rack-a", "rack-a"), "families": families}
+    spec = small_spec(**HOST_GW | wrong)
     at = allocate(spec)
     PlainLab(spec, at)
     places = whereabouts(spec) | {"ghost": Whereabouts("ghost", "ghost", "ghost")}
@@ -283,8 +303,8 @@ def outcomes() -> dict[str, object]:
         "delivered": Probe("pod-pod", "n1-p1", "n2-p1", at.pod["n2-p1"]),
         "masqueraded": Probe("pod-host", "n1-p1", "out1", at.host["out1"]),
         "refused": Probe("pod-pod", "n1-p1", "n1-p2", at.gateway["n2"]),
-        "lost": Probe("pod-pod", "n1-p1", "n2-p1", "10.244.2.77"),
-        "no route": Probe("pod-host", "out1", "n1", "10.244.1.2"),
+        "lost": Probe("pod-pod", "n1-p1", "n2-p1", at.gateway["n2"] + "77"),
+        "no route": Probe("pod-host", "out1", "n1", at.pod["n1-p1"]),
         "failed": Probe("pod-pod", "ghost", "n1-p1", at.pod["n1-p1"]),
         "narrow": Probe("node-remote-pod", "n1", "n2-p2", at.pod["n2-p2"]),
     }
@@ -335,7 +355,7 @@ def main() -> None:
     Path("/run/netns").mkdir()
     case = sys.argv[1]
     if case == "outcomes":
-        found = outcomes()
+        found = outcomes(*sys.argv[2:])
     elif case == "mesh":
         found = full_mesh(*map(int, sys.argv[2:]))
     else:

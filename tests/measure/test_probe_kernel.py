@@ -36,6 +36,11 @@ CASES = (
     "pod-cut",
     "node-cut",
     "router-cut",
+    "none-ipv6",
+    "vxlan-ipv6",
+    "host-gw-no-masq-ipv6",
+    "tunnel-down-ipv6",
+    "uplink-down-ipv6",
 )
 
 
@@ -105,6 +110,38 @@ def outcomes() -> dict[str, Any]:
 )
 def test_each_outcome(outcomes: dict[str, Any], name: str, expected: dict[str, Any]) -> None:
     found = {field: outcomes[name][field] for field in expected}
+    assert found == expected
+
+
+@pytest.fixture(scope="module")
+def outcomes_of_ipv6() -> dict[str, Any]:
+    return in_a_world_of_its_own("outcomes", "6")
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        (
+            "delivered",
+            {"by": "n2-p1", "source": "fd00:10:244:1::2", "own": "fd00:10:244:1::2", "ttl": 62},
+        ),
+        (
+            "masqueraded",
+            {"by": "out1", "source": "fd00:192:168:1::b", "own": "fd00:10:244:1::2", "mtu": 1500},
+        ),
+        ("refused", {"outcome": "refused", "detail": "fd00:10:244:2::1 says: port unreachable"}),
+        ("lost", {"outcome": "lost"}),
+        ("no route", {"outcome": "lost", "detail": "out1 has no route (ENETUNREACH)"}),
+        ("failed", {"outcome": "failed", "detail": "ghost: ENOENT when opening port 8474/udp"}),
+        ("narrow", {"outcome": "delivered", "mtu": 1400, "silent": False}),
+        ("wide", {"outcome": "delivered", "mtu": 1001, "silent": False}),
+        ("black hole", {"outcome": "delivered", "mtu": 0, "silent": True}),
+    ],
+)
+def test_each_outcome_over_ipv6(
+    outcomes_of_ipv6: dict[str, Any], name: str, expected: dict[str, Any]
+) -> None:
+    found = {field: outcomes_of_ipv6[name][field] for field in expected}
     assert found == expected
 
 

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_plans import of_a_kernel, plan, spec
 
+from emulator.cni.options import PLUGINS
 from emulator.compile import compile_spec
 from emulator.errors import PodwireError
 from emulator.plan import Plan, deviations, diff
@@ -59,6 +60,8 @@ def plans(draw: st.DrawFn) -> Plan:
     racks = draw(st.integers(1, 3).flatmap(_racks))
     if network.get("backend") == "host-gw":
         racks = tuple("rack-a" for _ in racks)
+    ipv6 = network.get("backend", "") in PLUGINS[network.get("plugin", "flannel")].ipv6
+    families = draw(st.sampled_from(("4", "6", "46", "64") if ipv6 else ("4",)))
     rates = (None, Rate(10**8, "tbf"), Rate(10**9, "tbf"), Rate(10**8, "htb"), Rate(10**9, "htb"))
     cluster = spec(
         **network,
@@ -67,6 +70,7 @@ def plans(draw: st.DrawFn) -> Plan:
         mtu=draw(st.sampled_from((1450, 1500, 9000))),
         offload=draw(st.sampled_from(("full", "wire", "off"))),
         rate=draw(st.sampled_from(rates)),
+        families=families,
     )
     if network.get("plugin") == "kubenet":
         limits = st.builds(Bandwidth, *[st.sampled_from((0, 10**6, 12_345_000))] * 2)

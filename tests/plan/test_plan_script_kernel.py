@@ -22,6 +22,8 @@ PLANS = {
     "vxlan in two racks, jumbo, direct": lambda: plan(
         nodes=("rack-a", "rack-b", "rack-a"), mtu=9000, directRouting=True
     ),
+    "both families in two racks": lambda: plan(nodes=("rack-a", "rack-b"), families="46"),
+    "IPv6 alone, routed pods": lambda: plan("canal", families="6"),
     "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
     "kubenet, shaped": lambda: kubenet(ingress=12_345_000, egress=10**10),
     "weave": lambda: plan("weave", "fastdp", nodes=3),

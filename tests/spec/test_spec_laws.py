@@ -10,6 +10,7 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from emulator.cni.options import PLUGINS
 from emulator.errors import Problem, SpecError
 from emulator.spec import dump, load_text
 from emulator.spec.reader import Unreadable, parse
@@ -93,10 +94,18 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
     """The documents of a file without mistakes."""
     unique = draw(st.lists(names, min_size=12, max_size=12, unique=True))
     network = draw(networks())
+    row = PLUGINS[network["plugin"]]
+    ipv6 = network.get("backend", row.backends[0]) in row.ipv6
+    known = [(4,), (6,), (4, 6), (6, 4)] if ipv6 else [(4,)]
+    families = draw(st.sampled_from(known))
     segments = unique[: 1 if network.get("backend") == "host-gw" else draw(st.integers(1, 3))]
     underlay: dict[str, Any] = {
         "segments": {
-            name: {"cidr": f"10.{index}.0.0/{draw(st.integers(16, 24))}"}
+            name: {
+                "cidr": one_or_two(
+                    draw(st.permutations([segment_cidr(draw, index, f) for f in families]))
+                )
+            }
             for index, name in enumerate(segments)
         },
         "routers": {unique[3]: {"segments": draw(st.permutations(segments))}},
@@ -107,7 +116,7 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
         }
     if draw(st.booleans()):
         underlay["links"] = {
-            "mtu": draw(st.integers(68, 65535)),
+            "mtu": draw(st.integers(68 if families == (4,) else 1280, 65535)),
             "offload": draw(st.sampled_from(["full", "wire", "off"])),
             "rate": draw(
                 st.sampled_from(["8bit", "1.5mbit", "500mbit", "12345kbit"])
@@ -143,6 +152,9 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
         ]
     if draw(st.booleans()):
         spec["congestionControl"] = draw(st.sampled_from(["reno", "cubic", "bbr"]))
+    spec["podCIDR"] = one_or_two([{4: "172.16.0.0/16", 6: "fd00:10:244::/56"}[f] for f in families])
+    if draw(st.booleans()):
+        spec["nodePrefix"] = one_or_two([{4: 24, 6: 72}[f] for f in families])
     documents = [cluster(spec)]
     for name in unique[10 : draw(st.integers(10, 12))]:
         metadata = {"name": name, "labels": draw(st.sampled_from([{}, {"a/b": "1.0", "no": "y"}]))}
@@ -161,6 +173,16 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
             )
         )
     return documents
+
+
+def segment_cidr(draw: st.DrawFn, index: int, version: int) -> str:
+    if version == 4:
+        return f"10.{index}.0.0/{draw(st.integers(16, 24))}"
+    return f"fd00:{index + 1}::/{draw(st.integers(32, 112))}"
+
+
+def one_or_two(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
 
 
 @st.composite

@@ -36,7 +36,7 @@ def test_everything_has_a_default() -> None:
         ("vni", 1),
     )
     place = Place("x.yaml", 4, 1, "spec.underlay.segments.rack")
-    assert spec.segments == (Segment("rack", "192.168.50.0/24", place),)
+    assert spec.segments == (Segment("rack", ("192.168.50.0/24",), place),)
     assert spec.links == Links(1500, "wire", None)
     assert (spec.routers, spec.hosts, spec.pods) == ((), (), ())
     assert spec.congestion_control is None
@@ -186,6 +186,9 @@ NODES_AND_PODS = {
     "canal": (2, 4),
     "kubenet": (2, 4),
     "kubenet-shaped": (2, 4),
+    "canal-dual-stack": (2, 4),
+    "flannel-dual-stack": (3, 6),
+    "flannel-ipv6": (3, 6),
     "flannel-direct-routing": (4, 8),
     "tree-topo": (4, 4),
     "two-racks": (4, 8),
