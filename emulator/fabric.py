@@ -1,10 +1,11 @@
 """The routers of an underlay with ``routing: bgp``: BIRD 2 on each, and what it writes.
 
 Each router is an autonomous system (see :mod:`emulator.datapath.autonomous`) and has a session
-with every router that it shares a segment with, by the addresses there. It announces the
-networks of its interfaces and what it leads to nodes beside it, and passes on what it hears. Of
-paths with equally many systems it takes all (``merge paths``), so that a leaf spreads flows over
-its spines. Faithful to fabrics in operation: a cable without carrier ends its session at once
+with every router that it shares a segment with, by the addresses there, and one for each family
+of addresses. It announces the networks of its interfaces and what it leads to nodes beside it, and
+passes on what it hears. Of paths with equally many systems it takes all (``merge paths``), so that
+a leaf spreads flows over its spines. Faithful to fabrics in operation: a cable without carrier ends
+its session at once
 (``check link``), timers are short, and routes into dead cables are ignored by the kernel. Not
 modelled: BFD, the same number on all spines, aggregation, authentication.
 
@@ -15,10 +16,13 @@ it died, by the faults before that one.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from ipaddress import IPv4Address
+from itertools import product
 
 from emulator.datapath import bird
-from emulator.datapath.autonomous import Announced, as_numbers
+from emulator.datapath.autonomous import BEFORE_FIRST, Announced, as_numbers
 from emulator.datapath.paths import Behind, Paths
+from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.plan.resources import File, Hop, Resource, Route, daemon, multipath
@@ -62,38 +66,63 @@ def _config(
     numbers = as_numbers(spec)
     statements: list[bird.Statement] = [
         bird.device(),
-        bird.direct(["eth*"]),
-        bird.kernel("where source = RTS_BGP", merge_paths=True),
+        *(bird.direct(["eth*"], family=_channel(one)) for one in at.families),
+        *(
+            bird.kernel("where source = RTS_BGP", merge_paths=True, family=_channel(one))
+            for one in at.families
+        ),
         bird.template("neighbours", _LINKS),
     ]
     beside = [node for node in spec.nodes if node.segment in router.segments]
-    led = [f"{prefix} via {at.node[n.name]}" for n in beside for prefix in behind.get(n.name, ())]
-    if led:
-        statements.append(bird.static("pods", led, check_link=True))
+    for one in at.families:
+        led = [
+            f"{prefix} via {one.node[node.name]}"
+            for node in beside
+            for prefix in behind.get(node.name, ())
+            if family(prefix) is one.family
+        ]
+        if led:
+            label = "pods" if one is at else f"pods-{_channel(one)}"
+            static = bird.static(label, led, check_link=True, family=_channel(one))
+            statements.append(static)
+    leads = any(behind.get(node.name) for node in beside)
 
-    def session(name: str, segment: str, address: str, as_number: int) -> None:
-        own = bird.Speaker(at.router[router.name, segment], numbers[router.name])
+    def session(one: Addressing, name: str, segment: str, address: str, as_number: int) -> None:
+        own = bird.Speaker(one.router[router.name, segment], numbers[router.name])
         other = bird.Speaker(address, as_number)
+        label = f"{name}-{segment}" if one is at else f"{name}-{segment}-{_channel(one)}"
         statements.append(
             bird.bgp(
-                f"{name}-{segment}",
+                label,
                 own,
                 other,
-                exports=_OWN_AND_STATIC if led else _OWN,
+                exports=_OWN_AND_STATIC if leads else _OWN,
                 channel_options=["next hop self"],
                 template="neighbours",
             )
         )
 
-    for segment in router.segments:
+    for one, segment in product(at.families, router.segments):
         for other in spec.routers:
             if other is not router and segment in other.segments:
-                session(other.name, segment, at.router[other.name, segment], numbers[other.name])
+                address = one.router[other.name, segment]
+                session(one, other.name, segment, address, numbers[other.name])
         for node in spec.nodes:
             if node.segment == segment and node.name in announcers:
                 number = announcers[node.name].as_number
-                session(node.name, segment, at.node[node.name], number)
-    return bird.config(at.router[router.name, router.segments[0]], statements)
+                session(one, node.name, segment, one.node[node.name], number)
+    return bird.config(_router_id(at, router, numbers[router.name]), statements)
+
+
+def _channel(at: Addressing) -> bird.Family:
+    return "ipv6" if at.family is IPV6 else "ipv4"
+
+
+def _router_id(at: Addressing, router: Router, as_number: int) -> str:
+    """Its first address; where that is of IPv6, its place among the routers in the same form."""
+    if at.family is not IPV6:
+        return at.router[router.name, router.segments[0]]
+    return str(IPv4Address(as_number - BEFORE_FIRST))
 
 
 def learnt(
@@ -110,17 +139,18 @@ def learnt(
     if spec.routing != "bgp":
         return
     wires = Wires(spec, faults)
-    now = _Table(spec, at, announcers(wires), behind, wires)
-    for router in spec.routers:
-        died = Fault("daemon", f"{router.name}:{DAEMON}")
-        if died not in faults:
-            yield from ((router, route) for route in now.of(router))
-            continue
-        before = Wires(spec, faults[: faults.index(died)])
-        for route in _Table(spec, at, announcers(before), behind, before).of(router):
-            left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
-            if left:
-                yield router, multipath(route, left)
+    for one in at.families:
+        now = _Table(spec, one, announcers(wires), behind, wires)
+        for router in spec.routers:
+            died = Fault("daemon", f"{router.name}:{DAEMON}")
+            if died not in faults:
+                yield from ((router, route) for route in now.of(router))
+                continue
+            before = Wires(spec, faults[: faults.index(died)])
+            for route in _Table(spec, one, announcers(before), behind, before).of(router):
+                left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
+                if left:
+                    yield router, multipath(route, left)
 
 
 class _Table:
@@ -136,12 +166,13 @@ class _Table:
     ) -> None:
         self._at = at
         self._wires = wires
-        self._goals = [segment.cidr for segment in spec.segments]
-        self._goals += [prefix for one in announcers.values() for prefix in one.prefixes]
-        self._named = {segment.cidr: segment.name for segment in spec.segments}
+        self._named = {cidr: name for name, cidr in at.segment.items()}
         for node in spec.nodes:  # whoever reaches its segment knows the way
             self._named |= dict.fromkeys(behind.get(node.name, ()), node.segment)
-        self._goals += [prefix for prefixes in behind.values() for prefix in prefixes]
+        said = [prefix for one in announcers.values() for prefix in one.prefixes]
+        said += [prefix for prefixes in behind.values() for prefix in prefixes]
+        self._goals = list(at.segment.values())
+        self._goals += [prefix for prefix in said if family(prefix) is at.family]
         speakers = [self._alive(router) for router in spec.routers]
         # a node that announces prefixes is a router to them which passes nothing on
         speakers += [

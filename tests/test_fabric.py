@@ -293,6 +293,27 @@ def test_two_leaves_in_a_rack_share_what_goes_to_it() -> None:
     assert table["n1", "default"].next_hops == (Hop("192.168.1.1", "eth0"),)
 
 
+def test_a_fabric_of_both_families() -> None:
+    ranges = 'rackCIDR: [192.168.0.0/16, "fd00:1::/48"], linkCIDR: [172.16.0.0/16, "fd00:2::/64"]'
+    text = FABRIC.format(routing="bgp", leaves=2, spines=2)
+    spec = load_text(text.replace("spines: 2}", f"spines: 2, {ranges}}}"))
+    assert spec.segments[1].cidrs == ("192.168.2.0/24", "fd00:1:0:2::/64")
+    assert spec.segments[2].cidrs == ("172.16.0.2/31", "fd00:2::2/127")
+    table = routes(spec)
+    assert table["leaf1", "fd00:1:0:2::/64"].hops == (
+        Hop("fd00:2::3", "eth1"),
+        Hop("fd00:2::5", "eth2"),
+    )
+    config = compile_spec(spec).get(("leaf1", "file", fabric.CONFIG))
+    assert type(config) is File
+    assert "neighbor fd00:2::3 as 4200000003;" in config.text
+    alone = 'rackCIDR: "fd00:1::/48", linkCIDR: "fd00:2::/64"'
+    spec = load_text(text.replace("spines: 2}", f"spines: 2, {alone}}}"))
+    config = compile_spec(spec).get(("spine1", "file", fabric.CONFIG))
+    assert type(config) is File
+    assert "router id 0.0.0.3;" in config.text
+
+
 def test_both_addresses_of_a_link_are_used() -> None:
     at: Addressing = allocate(leaf_spine("static", 1, 1))
     assert at.router["leaf1", "leaf1-spine1"] == "172.16.0.2"

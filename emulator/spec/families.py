@@ -66,9 +66,7 @@ def node_prefixes(spec: ClusterSpec, place: Place, findings: Findings) -> tuple[
     return usual if long else given
 
 
-def check_families(
-    spec: ResolvedSpec, pod_cidr: Place, mtu: Place, routing: Place, findings: Findings
-) -> bool:
+def check_families(spec: ResolvedSpec, pod_cidr: Place, mtu: Place, findings: Findings) -> bool:
     """Whether every segment has the families of the pods; findings where it has not, and where
     the plugin or the links are not for IPv6."""
     wanted = [family(cidr).name for cidr in spec.pod_cidrs]
@@ -97,8 +95,6 @@ def check_families(
             "IPv4 networks only: it has no IPv6",
             f"with IPv6: {'; '.join(_with_ipv6())}",
         )
-    if spec.routing == "bgp":
-        findings.add(routing, "bgp with IPv6", "static: the routers speak of IPv4 only")
     if spec.links.mtu < LEAST_MTU_B:
         findings.add(mtu, f"{spec.links.mtu} bytes with IPv6", f"at least {LEAST_MTU_B} bytes")
     return good

@@ -16,7 +16,6 @@ from emulator.spec.resolved import Offload
 from emulator.spec.values import (
     Argument,
     BitsPerSecond,
-    Cidr4,
     Cidrs,
     ClassName,
     CongestionControl,
@@ -100,8 +99,12 @@ class LeafSpineDoc(Grammar):
 
     leaves: int = Field(ge=1, le=limits.LEAVES)
     spines: int = Field(ge=1, le=limits.SPINES)
-    rackCIDR: Cidr4 = Field(default="192.168.0.0/16", description="cut into a /24 for each rack")
-    linkCIDR: Cidr4 = Field(default="172.16.0.0/16", description="cut into a /31 for each link")
+    rackCIDR: Cidrs = Field(
+        default="192.168.0.0/16", description="cut into a /24 for each rack, of IPv6 a /64"
+    )
+    linkCIDR: Cidrs = Field(
+        default="172.16.0.0/16", description="cut into a /31 for each link, of IPv6 a /127"
+    )
 
 
 class UnderlayDoc(Grammar):

@@ -86,8 +86,8 @@ def resolve(
     check_attached(resolved, checked.source, findings)
     _check_node_prefix(resolved.network, checked.source, findings)
     check_segments(resolved, pod_cidr, findings)
-    mtu, routing = at(*_UNDERLAY, "links", "mtu"), at(*_UNDERLAY, "routing")
-    fit = families.check_families(resolved, pod_cidr, mtu, routing, findings)
+    mtu = at(*_UNDERLAY, "links", "mtu")
+    fit = families.check_families(resolved, pod_cidr, mtu, findings)
     addresses = _addresses(resolved, pod_cidr, findings) if fit else None
     if not checked.unsure(*_UNDERLAY):
         named = get(checked.source.tree, "spec", "network", "backend") is not None

@@ -7,7 +7,7 @@ afterwards like any other: what a shorthand stands for could have been written b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from itertools import islice
 from pathlib import PurePath
 from typing import Any
@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from emulator.errors import SpecError
+from emulator.family import family
 from emulator.spec.findings import Findings, show
 from emulator.spec.model import LeafSpineDoc, UnderlayDoc
 from emulator.spec.tree import Loc, Source, Tree, get, grown, plain, with_value, without
@@ -26,8 +27,8 @@ TopoReader = Callable[[str, Mapping[str, Any], PurePath], Mapping[str, Any]]
 UNDERLAY: Loc = ("spec", "underlay")
 SHORTHANDS = ("leafSpine", "topo")
 
-_RACK = 24
-_LINK = 31
+_RACK = {"IPv4": 24, "IPv6": 64}
+_LINK = {"IPv4": 31, "IPv6": 127}
 
 
 def written_out(source: Source, topo: TopoReader | None, findings: Findings) -> Source | None:
@@ -92,23 +93,28 @@ def _leaf_spine(source: Source, findings: Findings) -> dict[Loc, object] | None:
     except ValidationError:
         return None  # which the check of the whole document says
     pairs = [(leaf, spine) for leaf in range(doc.leaves) for spine in range(doc.spines)]
-    racks = _cut(doc.rackCIDR, _RACK, doc.leaves)
-    links = _cut(doc.linkCIDR, _LINK, len(pairs))
-    for field, cidr, length, cut, count in (
+    racks = [_cut(cidr, _RACK, doc.leaves) for cidr in _both(doc.rackCIDR)]
+    links = [_cut(cidr, _LINK, len(pairs)) for cidr in _both(doc.linkCIDR)]
+    short = False
+    for field, given, length, cuts, count in (
         ("rackCIDR", doc.rackCIDR, _RACK, racks, doc.leaves),
         ("linkCIDR", doc.linkCIDR, _LINK, links, len(pairs)),
     ):
-        if len(cut) < count:
-            findings.add(
-                source.place(*here, field),
-                f"{cidr}, which is {len(cut) or 'no'} /{length}s",
-                f"{count} of them, for {doc.leaves} leaves and {doc.spines} spines",
-            )
-    if len(racks) < doc.leaves or len(links) < len(pairs):
+        for cidr, cut in zip(_both(given), cuts, strict=True):
+            if len(cut) < count:
+                short = True
+                findings.add(
+                    source.place(*here, field),
+                    f"{cidr}, which is {len(cut) or 'no'} /{length[family(cidr).name]}s",
+                    f"{count} of them, for {doc.leaves} leaves and {doc.spines} spines",
+                )
+    if short:
         return None
     name = {pair: f"leaf{pair[0] + 1}-spine{pair[1] + 1}" for pair in pairs}
-    segments = {f"rack{i + 1}": {"cidr": cidr} for i, cidr in enumerate(racks)}
-    segments |= {name[pair]: {"cidr": cidr} for pair, cidr in zip(pairs, links, strict=True)}
+    segments = {
+        f"rack{i + 1}": {"cidr": list(cidrs)} for i, cidrs in enumerate(zip(*racks, strict=True))
+    }
+    segments |= {name[p]: {"cidr": list(cidrs)} for p, *cidrs in zip(pairs, *links, strict=True)}
     routers = {
         f"leaf{i + 1}": {"segments": [f"rack{i + 1}", *(name[i, j] for j in range(doc.spines))]}
         for i in range(doc.leaves)
@@ -124,13 +130,18 @@ def _leaf_spine(source: Source, findings: Findings) -> dict[Loc, object] | None:
     return parts
 
 
-def _cut(cidr: str, length: int, count: int) -> list[str]:
+def _both(cidrs: str | list[str]) -> list[str]:
+    return cidrs if isinstance(cidrs, list) else [cidrs]
+
+
+def _cut(cidr: str, length: Mapping[str, int], count: int) -> list[str]:
     """The first ``count`` parts of a range; the very first is left out where it can be spared."""
-    network = IPv4Network(cidr)
-    if network.prefixlen > length:
+    network = ip_network(cidr)
+    longer = length[family(cidr).name] - network.prefixlen
+    if longer < 0:
         return []
-    skip = 1 if 1 << length - network.prefixlen > count else 0
-    return [str(part) for part in islice(network.subnets(new_prefix=length), skip, skip + count)]
+    skip = 1 if 1 << longer > count else 0
+    return [str(part) for part in islice(network.subnets(longer), skip, skip + count)]
 
 
 def _topo(source: Source, read: TopoReader | None, findings: Findings) -> dict[Loc, object] | None:
