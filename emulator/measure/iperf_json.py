@@ -111,9 +111,11 @@ def _interval(entry: Mapping[str, Any]) -> Interval:
 
 
 def _count(number: object) -> int:
-    if isinstance(number, bool) or not isinstance(number, int | float) or number != int(number):
+    if isinstance(number, float) and number.is_integer():
+        return int(number)
+    if isinstance(number, bool) or not isinstance(number, int):
         raise ValueError(f"{number!r} is not a count")
-    return int(number)
+    return number
 
 
 def _optional(entry: Mapping[str, Any], key: str) -> int | None:
