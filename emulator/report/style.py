@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 COLUMN_IN = 3.33
+PAGE_IN = 6.9
 PREVIEW_DPI = 300
 
 THESIS: dict[Any, Any] = {
@@ -85,6 +86,13 @@ LOOKS: dict[str, Look] = {
     "kubenet": Look("kubenet", "#DDAA33", "h", "|||"),
     "fastdp": Look("Weave fastdp", "#004488", "8", "..", "-."),
     "sleeve": Look("Weave sleeve", "#BB5566", "*", "**", ":"),
+    "kube-router": Look("kube-router", "#EE8866", "H", "//"),
+    "static": Look("static routes", "#4477AA", "X"),
+    "bgp-fabric": Look("BGP fabric", "#AA3377", "v"),
+    "bridge": Look("bridge", "#4477AA", "s"),
+    "bridge again": Look("bridge again (A/A)", "#66CCEE", "d", "///", "--"),
+    "ptp": Look("ptp", "#EE6677", "D"),
+    "chain": Look("bridge, portmap, firewall", "#228833", "P"),
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
     "replay": Look("C replay", "#000000", "^", "", ":"),
