@@ -190,9 +190,7 @@ def _steps(steps: Sequence[Step]) -> list[Event]:
     return done
 
 
-def samples(
-    one: Stream, events: Sequence[Event], asked: Mapping[str, Any]
-) -> tuple[Sample, ...]:
+def samples(one: Stream, events: Sequence[Event], asked: Mapping[str, Any]) -> tuple[Sample, ...]:
     """The samples of ``watch``. MeasureFailed when nothing arrived."""
     never_came = one.arrived_s.count(None)
     one = one.in_time()

@@ -74,7 +74,7 @@ METRICS: Mapping[str, Metric] = {
     "frame_b": Metric("B", "mean size of the frames that the sending node's uplink transmitted"),
     "header_b": Metric("B", "a captured frame less the payload of the UDP datagram in it"),
     "path_mtu_b": Metric("B", "largest IP packet that arrives without fragmentation"),
-    "outage_ms": Metric("ms", "longest gap of a steady stream: datagrams in a row that did not come"),
+    "outage_ms": Metric("ms", "longest gap of a steady stream: datagrams in a row that are lost"),
     "recovery_ms": Metric("ms", "from the end of a repair until a datagram passes"),
     "lost_packets": Metric("1", "datagrams of a steady stream that did not arrive within 100 ms"),
     "uplink_tx_b": Metric("B", "bytes that the sending node's uplink transmitted"),

@@ -33,8 +33,9 @@ class Panel(NamedTuple):
     noise_floor: float | None = None
 
 
-def panels(arms: Sequence[str], series: Sequence[str], shown: Sequence[Panel]) -> Drawn:
-    """The figure; the first arm on top. At most two series."""
+def panels(titles: Mapping[str, str], series: Sequence[str], shown: Sequence[Panel]) -> Drawn:
+    """The figure; the first arm of ``titles`` on top. At most two series."""
+    arms = list(titles)
     rows: list[dict[str, Any]] = []
     with style.thesis():
         figure = style.column(HEAD_IN + LINE_IN * len(arms), style.PAGE_IN)
@@ -63,7 +64,7 @@ def panels(arms: Sequence[str], series: Sequence[str], shown: Sequence[Panel]) -
             axes.tick_params(axis="y", length=0)
             for line in range(1, len(arms), 2):
                 axes.axhspan(line - 0.5, line + 0.5, color="#f7f7f7", lw=0, zorder=-1)
-        every[0].set_yticks(range(len(arms)), [style.look(arm).label for arm in arms])
+        every[0].set_yticks(range(len(arms)), list(titles.values()))
         every[0].set_ylim(len(arms) - 0.5, -0.5)
         if len(series) > 1:
             handles = [

@@ -75,7 +75,7 @@ def values(summary: Mapping[str, Any]) -> Table:
 
 
 def spread(cell: Mapping[str, Any], scale: float = 1.0) -> str:
-    """``4.34 [4.10, 4.52]`` of a cell of a summary, divided by ``scale``; ``failed`` without one."""
+    """``4.34 [4.10, 4.52]``: a cell of a summary, divided by ``scale``. ``failed`` for no value."""
     if cell["median"] is None:
         return "failed"
     low, high = (end / scale for end in cell["ci"])

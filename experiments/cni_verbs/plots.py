@@ -89,7 +89,7 @@ def panels(found: Mapping[str, Sequence[Series]]) -> Drawn:
             below.set_xscale("log")
             below.set_xlabel("time (ms)")
             below.set_ylim(0, 1.02)
-            plain_log_axis(below, every, "x", few=True)
+            plain_log_axis(below, every)
         plain_log_axis(upper[0], every, "y")
         upper[0].set_ylabel("time (ms)")
         lower[0].set_ylabel("share of calls")

@@ -64,9 +64,7 @@ def _inside(node: str, pods: Sequence[str], conflist: Conflist, at_once: int) ->
     version = chain.choose(conflist, supported, "conflist")
     begin = time.monotonic()
     targets = [Target(_container(pod), f"/run/netns/{pod}", "eth0", (), {}) for pod in pods]
-    attached = drive(
-        [_attach(conflist, version, target, node, begin) for target in targets]
-    )
+    attached = drive([_attach(conflist, version, target, node, begin) for target in targets])
     results = [None if isinstance(one, PodwireError) else one[2] for one in attached]
     order = range(len(pods) - 1, -1, -1)
     detached = drive(
@@ -95,9 +93,7 @@ def _timed(run: Run[Any], begin: float) -> Generator[Invocation, Outcome, tuple[
 def _attach(
     conflist: Conflist, version: str, target: Target, node: str, begin: float
 ) -> Run[tuple[Span, Span, Result]]:
-    add, result = yield from _timed(
-        chain.add(conflist, version, target, FOLDERS, node), begin
-    )
+    add, result = yield from _timed(chain.add(conflist, version, target, FOLDERS, node), begin)
     check, _ = yield from _timed(
         chain.check(conflist, version, target, FOLDERS, node, result), begin
     )
@@ -116,4 +112,3 @@ def _detach(
 
 def _container(pod: str) -> str:
     return hashlib.sha256(f"cni-verbs {pod}".encode()).hexdigest()
-

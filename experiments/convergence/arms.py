@@ -12,8 +12,8 @@ from typing import Any, Final, NamedTuple
 HOLD_S: Final = 3
 """The shortest that BGP knows: after so many silent seconds a neighbour counts as gone."""
 LONG_HOLD_S: Final = 9
-FABRIC_HOLD_S: Final = 6
-"""What the underlay's own routers have, which is no option of a spec."""
+SILENCE: Final = {"rack": "silent", "fabric": "node"}
+"""By topology, an event that no interface of a neighbour shows."""
 WAY: Final = "way"
 """In a target: the spine that carries the stream, which is known only when it does."""
 
@@ -47,6 +47,10 @@ ARMS: Final[Mapping[str, Arm]] = {
         {"plugin": "kube-router", "connectRetry": 5}, "rack", hold="bgpHoldtime",
         daemon="n2:gobgpd",
     ),
+    "kube-router-tor": Arm(
+        {"plugin": "kube-router", "connectRetry": 5, "enableOverlay": False, "peerRouters": True},
+        "fabric", "bgp", hold="bgpHoldtime", daemon="n2:gobgpd",
+    ),
 }  # fmt: skip
 """By name, in the order of figures."""
 
@@ -71,11 +75,14 @@ def possible(arm: str, event: str) -> bool:
 
 
 def holds(arm: str, event: str) -> tuple[int, ...]:
-    """The hold times to try, seconds; 0 where nobody speaks BGP. Two where silence decides."""
+    """The hold times of the arm's own sessions to try, seconds; 0 where it has none to set.
+
+    Two where a session with the node that failed is the only one to notice.
+    """
     one = ARMS[arm]
-    if one.hold:
-        return (HOLD_S, LONG_HOLD_S) if event in ("silent", "node") else (HOLD_S,)
-    return (FABRIC_HOLD_S,) if one.routing == "bgp" else (0,)
+    if not one.hold:
+        return (0,)
+    return (HOLD_S, LONG_HOLD_S) if event == SILENCE[one.topology] else (HOLD_S,)
 
 
 def fault(arm: str, event: str) -> tuple[str, str, str]:

@@ -43,8 +43,8 @@ def draw(
         return []
     drawn = panels(found)
     text = figure.caption(
-        "Share of a steady stream that was lost while something failed (left edge of the grey "
-        "area) and until it was mended (right edge). In each panel the median of the longest gap; "
+        "Share of a steady stream that was lost while something failed (first vertical "
+        "line) and until it was mended (second one). In each panel the median of the longest gap; "
         "≥: still open at the end of the stream; dashed: the longer hold time",
         run, summary, ["outage_ms"], marks="lines: medians over blocks, thin: single blocks",
         counts=[len(one.shares) for many in found.values() for one in many],
@@ -109,6 +109,8 @@ def panels(found: Mapping[tuple[str, str], Sequence[Series]]) -> Drawn:
 def _lines(axes: Axes, arm: str, one: Series, at: int) -> None:
     look = style.look(arm)
     axes.axvspan(0.0, one.mended_s, color="#eeeeee", lw=0, zorder=0)
+    for moment in (0.0, one.mended_s):
+        axes.axvline(moment, color="#777777", lw=0.5, zorder=1)
     for shares in one.shares if len(one.shares) > 1 else ():
         axes.plot(
             list(shares), list(shares.values()), color=look.colour, lw=0.3, alpha=0.4,
@@ -129,7 +131,10 @@ def _medians(one: Series) -> tuple[list[float], list[float]]:
 
 def _words(axes: Axes, arm: str, event: str, many: Sequence[Series]) -> None:
     if not many:
-        words = "" if possible(arm, event) else "no daemon"
+        axes.spines[:].set_visible(False)
+        axes.grid(visible=False)
+        axes.tick_params(length=0)
+        words = "not in this run" if possible(arm, event) else "no daemon"
         axes.annotate(words, (0.5, 0.5), xycoords="axes fraction", ha="center", va="center",
                       fontsize=7, color="#777777")  # fmt: skip
         return

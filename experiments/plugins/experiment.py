@@ -31,7 +31,7 @@ NAME = "plugins"
 QUESTION = "What does each network plugin cost against no pod network, in one rack and across two?"
 TOOLS = (*traffic.TOOLS, "tcpdump", "ping")
 TOPOLOGIES = dict(zip(PLACES, ("rack.yaml", "racks.yaml"), strict=True))
-SLOWEST = {False: ("vxlan", "canal"), True: ("udp",)}
+SLOWEST = {False: ("vxlan", "fastdp"), True: ("udp", "sleeve")}
 """Of modes in the kernel, and of those in user space: who may be the slowest. For the pilot."""
 
 
@@ -96,12 +96,13 @@ def _way(condition: Condition) -> Way:
 
 def spec(condition: Condition, how: Traffic) -> ResolvedSpec:
     """The topology of the place under the network of the mode."""
+    way = _way(condition)
     overrides: dict[str, Any] = {
-        "spec.network": dict(MODES[condition.arm].network),
+        "spec.network": {**MODES[condition.arm].network, **way.network},
+        "spec.underlay.routing": way.routing,
         "spec.underlay.links.mtu": condition.factors["mtu"],
         "spec.underlay.links.offload": condition.factors["offload"],
         "spec.congestionControl": how.congestion,
-        **_way(condition).underlay,
     }
     topology = Path(__file__).with_name(TOPOLOGIES[str(condition.factors["place"])])
     return load(topology, overrides)

@@ -6,11 +6,11 @@ line says why: that stands in the table of results in place of numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, NamedTuple
 
 from emulator.harness.experiment import Pair
-from experiments.plugins.overhead import PLAIN, UDP, VXLAN, Encapsulation
+from experiments.plugins.overhead import PLAIN, SLEEVE, UDP, VXLAN, Encapsulation
 
 MTU: Final = 1500
 PLACES: Final = ("one rack", "two racks")
@@ -22,12 +22,13 @@ class Way(NamedTuple):
     """What a packet meets between two nodes.
 
     ``around``: what is put around it. ``fixed_mtu``: a path MTU that does not follow from that.
-    ``underlay``: what the topology must be besides.
+    ``network`` and ``routing``: what the spec says there besides.
     """
 
     around: Encapsulation = PLAIN
     fixed_mtu: int = 0
-    underlay: Mapping[str, Any] = {}
+    network: Mapping[str, Any] = {}
+    routing: str = "static"
 
     @property
     def path_mtu(self) -> int:
@@ -41,6 +42,7 @@ class Mode(NamedTuple):
     ``in_user_space``: processes carry the packets, so that no rate suits both them and the rest.
     """
 
+    title: str
     network: Mapping[str, Any]
     rack: Way | str
     racks: Way | str
@@ -51,31 +53,58 @@ class Mode(NamedTuple):
         return self.rack if place == PLACES[0] else self.racks
 
 
+def _flannel(backend: str, **options: Any) -> dict[str, Any]:
+    return {"plugin": "flannel", "backend": backend, **options}
+
+
 _HOST = {"plugin": "host"}
+_IN_VXLAN = Way(VXLAN)
+_ROOM_FOR_VXLAN = Way(fixed_mtu=VXLAN.fits(MTU))
+"""Plain packets, but of pods whose MTU leaves room for VXLAN."""
+_WEAVE_MTU = 1376
+"""Whatever the links have: a constant of Weave's."""
+_TO_ROUTERS = {"enableOverlay": False, "peerRouters": True}
+_MACVLAN = {
+    "plugin": "cni",
+    "conflist": "conflists/macvlan.conflist",
+    "podCapabilities": {
+        "n1-p1": {"ips": ["10.244.1.2/16"]},
+        "n2-p1": {"ips": ["10.244.2.2/16"]},
+    },
+}
 _ONE_SEGMENT = "the next hop of its routes must be on the node's own segment"
-_NO_IPIP = "its tunnels between subnets are IPIP, which Podwire does not make"
-_RESERVED = Way(fixed_mtu=VXLAN.fits(MTU))
-"""Plain packets between pods whose MTU leaves room for VXLAN all the same."""
+_OWN_SEGMENT = "pods are on the segment of their node, and nothing leads to the other one"
 
 MODES: Final[Mapping[str, Mode]] = {
-    BASELINE: Mode(_HOST, Way(), Way()),
-    TWIN: Mode(_HOST, Way(), Way()),
-    "host-gw": Mode({"plugin": "flannel", "backend": "host-gw"}, Way(), _ONE_SEGMENT),
-    "vxlan": Mode({"plugin": "flannel", "backend": "vxlan"}, Way(VXLAN), Way(VXLAN)),
+    BASELINE: Mode("host network", _HOST, Way(), Way()),
+    TWIN: Mode("host network (A/A)", _HOST, Way(), Way()),
+    "host-gw": Mode("flannel host-gw", _flannel("host-gw"), Way(), _ONE_SEGMENT),
+    "vxlan": Mode("flannel vxlan", _flannel("vxlan"), _IN_VXLAN, _IN_VXLAN),
     "vxlan+directRouting": Mode(
-        {"plugin": "flannel", "backend": "vxlan", "directRouting": True}, _RESERVED, Way(VXLAN)
+        "flannel directRouting", _flannel("vxlan", directRouting=True), _ROOM_FOR_VXLAN, _IN_VXLAN
     ),
-    "udp": Mode({"plugin": "flannel", "backend": "udp"}, Way(UDP), Way(UDP), in_user_space=True),
-    "canal": Mode({"plugin": "canal", "backend": "vxlan"}, Way(VXLAN), Way(VXLAN)),
-    "kube-router": Mode({"plugin": "kube-router"}, Way(), _NO_IPIP),
-    "kubenet": Mode({"plugin": "kubenet"}, Way(), Way()),
-}
+    "udp": Mode("flannel udp", _flannel("udp"), Way(UDP), Way(UDP), in_user_space=True),
+    "canal": Mode("Canal", {"plugin": "canal", "backend": "vxlan"}, _IN_VXLAN, _IN_VXLAN),
+    "fastdp": Mode(
+        "Weave fastdp", {"plugin": "weave", "backend": "fastdp"},
+        Way(VXLAN, _WEAVE_MTU), Way(VXLAN, _WEAVE_MTU),
+    ),
+    "sleeve": Mode(
+        "Weave sleeve", {"plugin": "weave", "backend": "sleeve"}, Way(SLEEVE), Way(SLEEVE),
+        in_user_space=True,
+    ),
+    "kube-router": Mode(
+        "kube-router", {"plugin": "kube-router"}, Way(), Way(network=_TO_ROUTERS, routing="bgp")
+    ),
+    "kubenet": Mode("kubenet", {"plugin": "kubenet"}, Way(), Way()),
+    "macvlan": Mode("CNI macvlan", _MACVLAN, Way(), _OWN_SEGMENT),
+}  # fmt: skip
 """By arm, in the order of figures and tables."""
 
 QUICK: Final = (BASELINE, "host-gw", "vxlan", "kubenet")
 
 
-def pairs(arms: tuple[str, ...]) -> tuple[Pair, ...]:
+def pairs(arms: Iterable[str]) -> tuple[Pair, ...]:
     """Every arm to the host network, which is its own twin."""
     return tuple(Pair(arm, BASELINE, twin=arm == TWIN) for arm in arms if arm != BASELINE)
 

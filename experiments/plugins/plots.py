@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.harness.store import StoredRun
-from emulator.report import figure, selection, style, table
+from emulator.report import figure, selection, table
 from emulator.report.pairing import Paired
 from emulator.report.panels import Panel, panels
 from emulator.report.plots import Ratio
@@ -35,8 +35,9 @@ def draw(
     run: StoredRun, summary: Mapping[str, Any], folder: Path, *, pgf: bool = False
 ) -> list[Path]:
     """``plugins``: ratios to the host network by metric; and the table ``modes``."""
+    floors = summary["noise_floor"]
     found = {
-        metric: Panel(title, f"ratio to host\n({better})", ratios, summary["noise_floor"].get(metric))
+        metric: Panel(title, f"ratio to host\n({better})", ratios, floors.get(metric))
         for metric, title, better in SHOWN
         if (ratios := _ratios(run, summary, metric))
     }  # fmt: skip
@@ -47,11 +48,13 @@ def draw(
     places = {place for panel in found.values() for _, place in panel.ratios}
     arms = [arm for arm in MODES if arm in drawn_arms]
     shown = [place for place in PLACES if place in places]
-    drawn = panels(arms, shown, [found[name] for name in chosen])
+    titles = {arm: MODES[arm].title for arm in arms}
+    drawn = panels(titles, shown, [found[name] for name in chosen])
     left_out = "; ".join(
-        f"{style.look(arm).label} in {place}: {why}"
-        for arm, place, why in unsupported() if arm in arms and place in places
-    )  # fmt: skip
+        f"{titles[arm]} in {place}: {why}"
+        for arm, place, why in unsupported()
+        if arm in arms and place in places
+    )
     text = figure.caption(
         "Each network plugin against no pod network (host), on the same two nodes, within blocks; "
         "grey band: noise floor",
@@ -76,5 +79,3 @@ def _ratios(
         return str(pair.treatment.factors["place"])
 
     return {(one.arm, one.label): one for one in selection.ratios(run, summary, metric, label)}
-
-

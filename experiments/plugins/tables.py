@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from emulator.report import style, table
+from emulator.report import table
 from emulator.report.table import Table
 from experiments.plugins.modes import MODES, PLACES
 
@@ -54,9 +54,9 @@ def _row(
     cells: Mapping[tuple[str, str, str], Mapping[str, Any]], arm: str, place: str, way: Any,
     shown: Sequence[Column],
 ) -> tuple[str, ...]:  # fmt: skip
-    label = style.look(arm).label
+    title = MODES[arm].title
     if isinstance(way, str):
-        return (label, place, f"unsupported: {way}", *[""] * (len(shown) + 1))
+        return (title, place, f"unsupported: {way}", *[""] * (len(shown) + 1))
     expected = (way.around.datagram_header_b, way.path_mtu)
     found = [cells.get((one.metric, arm, place)) for one in shown]
     numbers = [
@@ -67,7 +67,7 @@ def _row(
         _exact(cells.get((metric, arm, place)), computed)
         for metric, computed in zip(WIRE, expected, strict=True)
     ]
-    return (label, place, *numbers, *wire)
+    return (title, place, *numbers, *wire)
 
 
 def _exact(cell: Mapping[str, Any] | None, computed: int) -> str:
