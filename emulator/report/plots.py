@@ -281,10 +281,12 @@ def _gaps(ticks: Sequence[float], low: float, high: float) -> tuple[float, float
     return float(steps.min()), float(steps.max())
 
 
-def plain_log_axis(axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x") -> None:
-    """1, 2, 5 steps over few decades; decades alone over many."""
+def plain_log_axis(
+    axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x", span: float = 300
+) -> None:
+    """1, 2, 5 steps up to a ``span`` between smallest and largest value; decades alone beyond."""
     low, high = min(values), max(values)
-    steps = (1, 2, 5) if high / low < 300 else (1,)
+    steps = (1, 2, 5) if high / low < span else (1,)
     ticks = [
         step * 10.0**power
         for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)

@@ -90,6 +90,8 @@ LOOKS: dict[str, Look] = {
     "host again": Look("host network again (A/A)", "#888888", "d", "///", "--"),
     "static": Look("static routes", "#4477AA", "X"),
     "kube-router-tor": Look("kube-router, ToR", "#225555", "*"),
+    "calico": Look("Calico", "#009988", "H", "--"),
+    "calico-tor": Look("Calico, ToR", "#004D40", ">"),
     "bgp-fabric": Look("BGP fabric", "#AA3377", "v"),
     "bridge": Look("bridge", "#4477AA", "s"),
     "bridge again": Look("bridge again (A/A)", "#66CCEE", "d", "///", "--"),

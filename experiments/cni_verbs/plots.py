@@ -15,6 +15,7 @@ from emulator.report.plots import Drawn, plain_log_axis
 from experiments.cni_verbs.arms import ARMS, VERBS, metric
 
 HEIGHT_IN = 3.9
+WINDOW = 9
 LINES = ("-", (0, (2, 1)))
 """One pod after the other; several at once."""
 
@@ -30,6 +31,14 @@ class Series(NamedTuple):
         """The median over the blocks for the first pod, the second, …"""
         return [float(one) for one in np.median(np.array(self.blocks), axis=0)]
 
+    def smooth(self) -> list[float]:
+        """The same as running medians over ``WINDOW`` pods, of fewer at both ends."""
+        values, reach = self.by_pod(), WINDOW // 2
+        return [
+            float(np.median(values[max(0, at - reach) : at + reach + 1]))
+            for at in range(len(values))
+        ]
+
     def pooled(self) -> tuple[list[float], list[float]]:
         """All times of all blocks in rising order, and the share that each of them ends."""
         times = sorted(time for block in self.blocks for time in block)
@@ -44,13 +53,11 @@ def draw(
     if not any(found.values()):
         return []
     drawn = panels(found)
-    (at_once,) = {max(one.at_once for one in many) for many in found.values() if many}
     headline = [metric(verb, "p50") for verb in VERBS]
     text = figure.caption(
         "What ADD, CHECK and DEL take, all plugins of a list together: above for the n-th pod of a "
-        "node, below as cumulative shares. Solid: one pod after the other; dashed: up to "
-        f"{at_once} at once",
-        run, summary, headline, marks="above: medians over blocks; below: blocks pooled",
+        "node, below as cumulative shares; one pod after the other, and several at once",
+        run, summary, headline, marks=f"above: medians over blocks, running over {WINDOW} pods; below: blocks pooled",
         counts=[len(one.blocks) for many in found.values() for one in many],
         factors=selection.factors(run, headline[0]),
     )  # fmt: skip
@@ -89,20 +96,25 @@ def panels(found: Mapping[str, Sequence[Series]]) -> Drawn:
             below.set_xscale("log")
             below.set_xlabel("time (ms)")
             below.set_ylim(0, 1.02)
-            plain_log_axis(below, every)
+            plain_log_axis(below, every, span=40)
         plain_log_axis(upper[0], every, "y")
         upper[0].set_ylabel("time (ms)")
         lower[0].set_ylabel("share of calls")
-        handles = [upper[0].plot([], [], "-", color=style.look(arm).colour)[0] for arm in arms]
-        labels = [ARMS[arm].title for arm in arms]
-        drawn.legend(handles, labels, loc="outside upper center", ncols=len(arms))
+        keys = {ARMS[arm].title: (LINES[0], style.look(arm).colour) for arm in arms}
+        at_once = {one.at_once for many in found.values() for one in many}
+        keys |= {
+            f"{most} at once" if most > 1 else "one by one": (LINES[most > 1], "black")
+            for most in sorted(at_once)
+        }
+        handles = [upper[0].plot([], [], ls=ls, color=colour)[0] for ls, colour in keys.values()]
+        drawn.legend(handles, list(keys), loc="outside upper center", ncols=len(keys))
     return Drawn(drawn, rows)
 
 
 def _curves(above: Axes, below: Axes, one: Series) -> None:
     look, dashes = style.look(one.arm), LINES[one.at_once > 1]
-    by_pod = one.by_pod()
-    above.plot(range(1, len(by_pod) + 1), by_pod, ls=dashes, color=look.colour, lw=0.8)
+    smooth = one.smooth()
+    above.plot(range(1, len(smooth) + 1), smooth, ls=dashes, color=look.colour, lw=0.8)
     times, shares = one.pooled()
     below.plot(times, shares, ls=dashes, color=look.colour, lw=0.8, drawstyle="steps-post")
 

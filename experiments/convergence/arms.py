@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 
 HOLD_S: Final = 3
 """The shortest that BGP knows: after so many silent seconds a neighbour counts as gone."""
-LONG_HOLD_S: Final = 9
+LONG_HOLD_S: Final = 15
 SILENCE: Final = {"rack": "silent", "fabric": "node"}
 """By topology, an event that no interface of a neighbour shows."""
 WAY: Final = "way"
@@ -39,10 +39,21 @@ class Event(NamedTuple):
 
 
 _VXLAN = {"plugin": "flannel", "backend": "vxlan"}
+_CALICO = {"gracefulRestartTime": 4, "connectRetryTime": 1, "connectDelayTime": 1}
+"""Shorter than Calico's own 120 s, 5 s and 2 s, so that a cell shows all of it."""
 
 ARMS: Final[Mapping[str, Arm]] = {
     "static": Arm(_VXLAN, "fabric"),
     "bgp-fabric": Arm(_VXLAN, "fabric", "bgp", daemon=f"{WAY}:bird"),
+    "calico": Arm(
+        {"plugin": "calico", "backend": "bgp", **_CALICO}, "rack", hold="holdTime",
+        daemon="n2:bird",
+    ),
+    "calico-tor": Arm(
+        {"plugin": "calico", "backend": "bgp", "nodeToNodeMeshEnabled": False,
+         "peerWithRouters": True, **_CALICO},
+        "fabric", "bgp", hold="holdTime", daemon="n2:bird",
+    ),
     "kube-router": Arm(
         {"plugin": "kube-router", "connectRetry": 5}, "rack", hold="bgpHoldtime",
         daemon="n2:gobgpd",

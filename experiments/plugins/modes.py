@@ -57,6 +57,10 @@ def _flannel(backend: str, **options: Any) -> dict[str, Any]:
     return {"plugin": "flannel", "backend": backend, **options}
 
 
+def _calico(vxlan_mode: str) -> dict[str, Any]:
+    return {"plugin": "calico", "backend": "vxlan", "vxlanMode": vxlan_mode}
+
+
 _HOST = {"plugin": "host"}
 _IN_VXLAN = Way(VXLAN)
 _ROOM_FOR_VXLAN = Way(fixed_mtu=VXLAN.fits(MTU))
@@ -64,6 +68,7 @@ _ROOM_FOR_VXLAN = Way(fixed_mtu=VXLAN.fits(MTU))
 _WEAVE_MTU = 1376
 """Whatever the links have: a constant of Weave's."""
 _TO_ROUTERS = {"enableOverlay": False, "peerRouters": True}
+_CALICO_TO_ROUTERS = {"nodeToNodeMeshEnabled": False, "peerWithRouters": True}
 _MACVLAN = {
     "plugin": "cni",
     "conflist": "conflists/macvlan.conflist",
@@ -85,6 +90,14 @@ MODES: Final[Mapping[str, Mode]] = {
     ),
     "udp": Mode("flannel udp", _flannel("udp"), Way(UDP), Way(UDP), in_user_space=True),
     "canal": Mode("Canal", {"plugin": "canal", "backend": "vxlan"}, _IN_VXLAN, _IN_VXLAN),
+    "calico-bgp": Mode(
+        "Calico bgp", {"plugin": "calico", "backend": "bgp"},
+        Way(), Way(network=_CALICO_TO_ROUTERS, routing="bgp"),
+    ),
+    "calico-vxlan": Mode("Calico vxlan", _calico("Always"), _IN_VXLAN, _IN_VXLAN),
+    "calico-cross-subnet": Mode(
+        "Calico CrossSubnet", _calico("CrossSubnet"), _ROOM_FOR_VXLAN, _IN_VXLAN
+    ),
     "fastdp": Mode(
         "Weave fastdp", {"plugin": "weave", "backend": "fastdp"},
         Way(VXLAN, _WEAVE_MTU), Way(VXLAN, _WEAVE_MTU),
