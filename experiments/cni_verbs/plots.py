@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -16,7 +16,8 @@ from experiments.cni_verbs.arms import ARMS, VERBS, metric
 
 HEIGHT_IN = 3.9
 WINDOW = 9
-LINES = ("-", (0, (2, 1)))
+MARKS = f"above: medians over blocks, running over {WINDOW} pods; below: blocks pooled"
+LINES: Final[tuple[Any, ...]] = ("-", (0, (2, 1)))
 """One pod after the other; several at once."""
 
 
@@ -57,7 +58,7 @@ def draw(
     text = figure.caption(
         "What ADD, CHECK and DEL take, all plugins of a list together: above for the n-th pod of a "
         "node, below as cumulative shares; one pod after the other, and several at once",
-        run, summary, headline, marks=f"above: medians over blocks, running over {WINDOW} pods; below: blocks pooled",
+        run, summary, headline, marks=MARKS,
         counts=[len(one.blocks) for many in found.values() for one in many],
         factors=selection.factors(run, headline[0]),
     )  # fmt: skip
@@ -97,10 +98,13 @@ def panels(found: Mapping[str, Sequence[Series]]) -> Drawn:
             below.set_xlabel("time (ms)")
             below.set_ylim(0, 1.02)
             plain_log_axis(below, every, span=40)
-        plain_log_axis(upper[0], every, "y")
+        smooth = [time for many in found.values() for one in many for time in one.smooth()]
+        plain_log_axis(upper[0], smooth, "y")
         upper[0].set_ylabel("time (ms)")
         lower[0].set_ylabel("share of calls")
-        keys = {ARMS[arm].title: (LINES[0], style.look(arm).colour) for arm in arms}
+        keys: dict[str, tuple[Any, str]] = {
+            ARMS[arm].title: (LINES[0], style.look(arm).colour) for arm in arms
+        }
         at_once = {one.at_once for many in found.values() for one in many}
         keys |= {
             f"{most} at once" if most > 1 else "one by one": (LINES[most > 1], "black")

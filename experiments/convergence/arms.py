@@ -45,7 +45,7 @@ _CALICO = {"gracefulRestartTime": 4, "connectRetryTime": 1, "connectDelayTime": 
 ARMS: Final[Mapping[str, Arm]] = {
     "static": Arm(_VXLAN, "fabric"),
     "bgp-fabric": Arm(_VXLAN, "fabric", "bgp", daemon=f"{WAY}:bird"),
-    "calico": Arm(
+    "calico-bgp": Arm(
         {"plugin": "calico", "backend": "bgp", **_CALICO}, "rack", hold="holdTime",
         daemon="n2:bird",
     ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,7 +17,7 @@ from experiments.convergence.arms import ARMS, EVENTS, TITLES, possible
 
 ROW_IN = 0.72
 HEAD_IN = 0.85
-LINES = ("-", (0, (2, 1)))
+LINES: Final[tuple[Any, ...]] = ("-", (0, (2, 1)))
 """Of the first hold time, and of the second."""
 
 
