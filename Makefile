@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plots lint doctor clean setup packages cni-plugins
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs plots lint doctor clean setup packages cni-plugins
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -66,6 +66,15 @@ bring-up: setup ## experiment: how long does a cluster take to come up? (in full
 
 fidelity: setup ## experiment: does a lab behave like plain 'ip' commands? (in full)
 	@podwire run fidelity $(ARGS)
+
+plugins: setup ## experiment: what does each plugin cost, and put on the wire? (in full)
+	@podwire run plugins $(ARGS)
+
+convergence: setup ## experiment: what is lost while routes are found anew? (in full)
+	@podwire run convergence $(ARGS)
+
+cni-verbs: setup ## experiment: how long do ADD, CHECK and DEL of CNI take? (in full)
+	@podwire run cni-verbs $(ARGS)
 
 plots: .venv/ready ## redraw every figure from stored results; needs no root and no lab
 	@podwire plot $(ARGS)

@@ -25,6 +25,9 @@ TABLE = {
     "overlay-vs-routed": "experiments.overlay_vs_routed",
     "bring-up": "experiments.bring_up",
     "fidelity": "experiments.fidelity",
+    "plugins": "experiments.plugins",
+    "convergence": "experiments.convergence",
+    "cni-verbs": "experiments.cni_verbs",
 }
 """Name on the command line to package."""
 

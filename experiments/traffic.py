@@ -36,6 +36,7 @@ class Traffic(NamedTuple):
     """Seconds of each instrument (0 leaves it out) and what else is fixed for a run.
 
     ``cost_bit_s`` is the rate at which CPU time is measured, the same for all conditions.
+    ``trial_precision``: how finely the packet rate is searched.
     """
 
     congestion: str
@@ -47,6 +48,7 @@ class Traffic(NamedTuple):
     cost_s: float = 0.0
     cost_bit_s: int = 0
     trial_s: float = 0.0
+    trial_precision: float = 0.01
 
     def as_options(self) -> dict[str, Any]:
         """Plain JSON for ``Settings.options``."""
@@ -113,8 +115,8 @@ def send(ends: Ends, traffic: Traffic, seed: int, *, everything: bool) -> Iterat
     if traffic.trial_s and everything:  # last: its losses are meant
         yield search.udp_search(
             ends.server, ends.client, payload_b=64, low_bit_s=5_000_000, high_bit_s=320_000_000,
-            trial_s=traffic.trial_s, omit_s=0.2, precision=0.01, max_trials=12, deadline_s=30.0,
-            cpus=traffic.cpus, first_port=port + 40,
+            trial_s=traffic.trial_s, omit_s=0.2, precision=traffic.trial_precision, max_trials=12,
+            deadline_s=30.0, cpus=traffic.cpus, first_port=port + 40,
         )  # fmt: skip
     spent = cpu.between(began, _stat())
     steal = good("cell_steal_ratio", spent.kinds.steal / spent.all_s, window_s=spent.window_s)

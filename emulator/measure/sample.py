@@ -72,6 +72,11 @@ METRICS: Mapping[str, Metric] = {
     "idle_ratio": Metric("1", "idle CPU time over all"),
     "cell_steal_ratio": Metric("1", "CPU time taken by the hypervisor over all, whole cell"),
     "frame_b": Metric("B", "mean size of the frames that the sending node's uplink transmitted"),
+    "header_b": Metric("B", "a captured frame less the payload of the UDP datagram in it"),
+    "path_mtu_b": Metric("B", "largest IP packet that arrives without fragmentation"),
+    "outage_ms": Metric("ms", "longest gap of a steady stream: datagrams in a row that are lost"),
+    "recovery_ms": Metric("ms", "from the end of a repair until a datagram passes"),
+    "lost_packets": Metric("1", "datagrams of a steady stream that did not arrive within 100 ms"),
     "uplink_tx_b": Metric("B", "bytes that the sending node's uplink transmitted"),
     "tunnel_tx_b": Metric("B", "bytes that the sending node's VXLAN device transmitted"),
     "tcp_retransmitted_segments": Metric("1", "Tcp.RetransSegs of the places watched"),
@@ -79,6 +84,11 @@ METRICS: Mapping[str, Metric] = {
     "interface_drops": Metric("1", "packets dropped by the interfaces watched"),
     "softnet_drops": Metric("1", "packets dropped by full backlog queues, whole machine"),
     "softnet_squeezes": Metric("1", "receive rounds that ran out of budget, whole machine"),
+    **{
+        f"{verb}_{percentile}_ms": Metric("ms", f"{percentile} of: {verb.upper()} of CNI, a pod")
+        for verb in ("add", "check", "del")
+        for percentile in ("p50", "p90", "p99")
+    },
     **{
         f"{prefix}_{percentile}_us": Metric("us", f"{percentile} of: {meaning}")
         for prefix, meaning in _ROUND_TRIPS.items()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -78,7 +78,7 @@ def forest(ratios: Sequence[Ratio], axis: str, noise_floor: float | None = None)
         for place, one in enumerate(ratios):
             look = style.look(one.arm)
             axes.scatter(
-                one.points, place + _spread(len(one.points), 0.26), s=3, color=look.colour,
+                one.points, place + spread(len(one.points), 0.26), s=3, color=look.colour,
                 alpha=0.6, lw=0, zorder=2,
             )  # fmt: skip
             axes.errorbar(
@@ -96,7 +96,7 @@ def forest(ratios: Sequence[Ratio], axis: str, noise_floor: float | None = None)
         )
         beside.tick_params(length=0)
         ends = [1.0, *(v for one in ratios for v in (one.low, one.high, *one.points))]
-        _ratio_axis(axes, min(ends), max(ends))
+        ratio_axis(axes, min(ends), max(ends))
         axes.set_xlabel(axis)
     rows = [
         {"label": one.label, "arm": one.arm, "kind": kind, "ratio": value, "low": low, "high": high}
@@ -133,7 +133,7 @@ def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Drawn:
                          edgecolor="white", lw=0, zorder=1)  # fmt: skip
                 axes.errorbar(at, median, [[median - low], [high - median]], color="black",
                               lw=0.8, capsize=1.5, capthick=0.8, zorder=3)  # fmt: skip
-                axes.scatter(at + _spread(len(values), width * 0.28), values, s=2.5,
+                axes.scatter(at + spread(len(values), width * 0.28), values, s=2.5,
                              color="black", alpha=0.4, lw=0, zorder=2)  # fmt: skip
                 top = max(top, high, float(values.max()))
                 rows += [{"group": group.label, "arm": arm, "kind": "median", "value": median,
@@ -173,7 +173,7 @@ def ecdf(curves: Sequence[Curve], axis: str) -> Drawn:
         axes.set_ylim(0, 1.02)
         axes.set_ylabel("share of round trips")
         axes.set_xlabel(axis)
-        _plain_log_axis(axes, [curve.values[0] for curve in curves] + [*map(_slow, curves)])
+        plain_log_axis(axes, [curve.values[0] for curve in curves] + [*map(_slow, curves)])
         _legend(figure, axes, [curve.arm for curve in curves])
     rows = [
         {"arm": curve.arm, "level": float(level), "value": float(value)}
@@ -224,7 +224,7 @@ def scaling(lines: Sequence[Line], size_axis: str, value_axis: str) -> Drawn:
     return Drawn(figure, rows)
 
 
-def _spread(count: int, half_width: float) -> Any:
+def spread(count: int, half_width: float) -> Any:
     """Places for dots that would hide each other: in block order, hence the same each time."""
     return np.linspace(-half_width, half_width, count) if count > 1 else np.zeros(count)
 
@@ -248,8 +248,9 @@ def _legend(figure: Figure, axes: Axes, arms: Sequence[str], *, bars: bool = Fal
     figure.legend(handles, labels, loc="outside upper center", ncols=columns)
 
 
-def _ratio_axis(axes: Axes, low: float, high: float) -> None:
-    """The scale of round numbers that leaves the smallest gap without touching labels."""
+def ratio_axis(axes: Axes, low: float, high: float, apart: float = 0.2) -> None:
+    """The scale of round numbers that leaves the smallest gap without touching labels, which
+    need ``apart`` of the axis each."""
     low, high = min(low, 0.96), max(high, 1.04)
     margin = (high / low) ** 0.05
     low, high = low / margin, high * margin
@@ -264,8 +265,8 @@ def _ratio_axis(axes: Axes, low: float, high: float) -> None:
         (0.001, 0.01, 0.1, 1, 10, 100, 1000),
     )  # fmt: skip
     shown = [[tick for tick in ticks if low <= tick <= high] for ticks in scales]
-    apart = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > 0.2]
-    best = min(apart, key=lambda ticks: _gaps([low, *ticks, high], low, high)[1])
+    readable = [ticks for ticks in shown if _gaps(ticks, low, high)[0] > apart]
+    best = min(readable, key=lambda ticks: _gaps([low, *ticks, high], low, high)[1])
     axes.xaxis.set_major_locator(FixedLocator(best))
     axes.xaxis.set_major_formatter(FuncFormatter(_short))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -280,19 +281,22 @@ def _gaps(ticks: Sequence[float], low: float, high: float) -> tuple[float, float
     return float(steps.min()), float(steps.max())
 
 
-def _plain_log_axis(axes: Axes, values: Sequence[float]) -> None:
-    """1, 2, 5 steps over few decades; decades alone over many."""
+def plain_log_axis(
+    axes: Axes, values: Sequence[float], which: Literal["x", "y"] = "x", span: float = 300
+) -> None:
+    """1, 2, 5 steps up to a ``span`` between smallest and largest value; decades alone beyond."""
     low, high = min(values), max(values)
-    steps = (1, 2, 5) if high / low < 300 else (1,)
+    steps = (1, 2, 5) if high / low < span else (1,)
     ticks = [
         step * 10.0**power
         for power in range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
         for step in steps
     ]
-    axes.set_xlim(low / 1.1, high * 1.1)
-    axes.xaxis.set_major_locator(FixedLocator([t for t in ticks if low / 1.1 <= t <= high * 1.1]))
-    axes.xaxis.set_major_formatter(FuncFormatter(_short))
-    axes.xaxis.set_minor_formatter(NullFormatter())
+    axis, limit = (axes.xaxis, axes.set_xlim) if which == "x" else (axes.yaxis, axes.set_ylim)
+    limit(low / 1.1, high * 1.1)
+    axis.set_major_locator(FixedLocator([t for t in ticks if low / 1.1 <= t <= high * 1.1]))
+    axis.set_major_formatter(FuncFormatter(_short))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _apart(sizes: Sequence[float]) -> list[float]:

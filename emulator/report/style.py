@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 COLUMN_IN = 3.33
+PAGE_IN = 6.9
 PREVIEW_DPI = 300
 
 THESIS: dict[Any, Any] = {
@@ -77,14 +78,24 @@ LOOKS: dict[str, Look] = {
     "vxlan": Look("VXLAN", "#EE6677", "^", "\\\\\\", "-."),
     "vxlan+directRouting": Look("VXLAN + directRouting", "#AA3377", "v", "xxx", ":"),
     "udp": Look("flannel udp", "#999933", "<", "oo", ":"),
-    "kube-router": Look("kube-router", "#44AA99", "h", "**", "--"),
     "calico-bgp": Look("Calico BGP", "#009988", "H", "--"),
     "calico-vxlan": Look("Calico VXLAN", "#EE7733", "d", "\\\\", "-."),
     "calico-cross-subnet": Look("Calico CrossSubnet", "#CC3311", ">", "//", ":"),
+    "kube-router": Look("kube-router", "#44AA99", "P", "**", "--"),
     "canal": Look("Canal", "#117733", "p", "++"),
     "kubenet": Look("kubenet", "#DDAA33", "h", "|||"),
     "fastdp": Look("Weave fastdp", "#004488", "8", "..", "-."),
     "sleeve": Look("Weave sleeve", "#BB5566", "*", "**", ":"),
+    "macvlan": Look("CNI macvlan", "#77AADD", "X"),
+    "host again": Look("host network again (A/A)", "#888888", "d", "///", "--"),
+    "static": Look("static routes", "#4477AA", "X"),
+    "kube-router-tor": Look("kube-router, ToR", "#225555", "*"),
+    "calico-tor": Look("Calico, ToR", "#004D40", ">"),
+    "bgp-fabric": Look("BGP fabric", "#AA3377", "<"),
+    "bridge": Look("bridge", "#4477AA", "s"),
+    "bridge again": Look("bridge again (A/A)", "#66CCEE", "d", "///", "--"),
+    "ptp": Look("ptp", "#EE6677", "D"),
+    "chain": Look("bridge, portmap, firewall", "#228833", "P"),
     "podwire": Look("Podwire", "#228833", "o"),
     "mininet": Look("Mininet", "#CCBB44", "s", "...", "--"),
     "replay": Look("C replay", "#000000", "^", "", ":"),

@@ -74,6 +74,17 @@ def values(summary: Mapping[str, Any]) -> Table:
     return Table(headings, tuple(rows), frozenset({"median", "95 % interval", "n"}))
 
 
+def spread(cell: Mapping[str, Any], scale: float = 1.0) -> str:
+    """``4.34 [4.10, 4.52]``: a cell of a summary, divided by ``scale``. ``failed`` for no value."""
+    if cell["median"] is None:
+        return "failed"
+    low, high = (end / scale for end in cell["ci"])
+    median = cell["median"] / scale
+    digits = _digits(high - low, abs(median))
+    between = " … " if cell["n"] < FEWEST_BLOCKS else ", "
+    return f"{median:.{digits}f} [{low:.{digits}f}{between}{high:.{digits}f}]"
+
+
 def text(table: Table) -> str:
     """Aligned columns; repeated first cells are left blank, so that groups are seen."""
     widths = [max(map(len, column)) for column in zip(table.headings, *table.rows, strict=True)]
@@ -118,14 +129,19 @@ def latex(table: Table) -> str:
 
 def save(summary: Mapping[str, Any], folder: Path) -> list[Path]:
     """Write ``ratios`` and ``values`` as .md, .csv and .tex; the files, none for an empty table."""
+    tables = (("ratios", ratios(summary)), ("values", values(summary)))
+    return [path for name, table in tables for path in write(table, folder, name)]
+
+
+def write(table: Table, folder: Path, name: str) -> list[Path]:
+    """A table as .md, .csv and .tex; the files, none where it is empty."""
     files = []
     with full_disk(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, table in (("ratios", ratios(summary)), ("values", values(summary))):
-            for suffix, form in (("md", markdown), ("csv", csv), ("tex", latex)):
-                if table.rows:
-                    files.append(folder / f"{name}.{suffix}")
-                    files[-1].write_text(form(table))
+        for suffix, form in (("md", markdown), ("csv", csv), ("tex", latex)):
+            if table.rows:
+                files.append(folder / f"{name}.{suffix}")
+                files[-1].write_text(form(table))
     return files
 
 

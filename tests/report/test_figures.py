@@ -10,8 +10,8 @@ from typing import Any
 import matplotlib
 import numpy as np
 import pytest
+from figure_texts import readable
 from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from emulator.errors import Unsupported
@@ -73,41 +73,11 @@ def drawn() -> dict[str, Drawn]:
     }
 
 
-def texts(shown: Figure) -> list[Any]:
-    """The texts that are seen, with their boxes in pixels."""
-    shown.draw_without_rendering()
-    found: list[Any] = [text for legend in shown.legends for text in legend.get_texts()]
-    for axes in shown.axes:
-        axis_pairs = [axes.xaxis, axes.yaxis]
-        for child in axes.child_axes:
-            axis_pairs.append(child.yaxis)
-        for axis in axis_pairs:
-            low, high = sorted(axis.get_view_interval())
-            found += [
-                tick.label2 if tick.label2.get_visible() else tick.label1
-                for tick in axis.get_major_ticks()
-                if low <= tick.get_loc() <= high
-            ]
-            found.append(axis.label)
-        found += axes.texts
-    return [text for text in found if text.get_text() and text.get_visible()]
-
-
 @pytest.mark.parametrize("name", drawn())
 def test_no_text_is_cut_off_small_or_over_another(name: str) -> None:
     with style.thesis():
         shown = drawn()[name].figure
-        frame = shown.bbox
-        boxes = [(text.get_text(), text.get_window_extent()) for text in texts(shown)]
-        assert len(boxes) > 4
-        for label, box in boxes:
-            assert box.x0 >= frame.x0 - 1 and box.x1 <= frame.x1 + 1, label
-            assert box.y0 >= frame.y0 - 1 and box.y1 <= frame.y1 + 1, label
-        for (one, first), (other, second) in combinations(boxes, 2):
-            overlap = min(first.x1, second.x1) - max(first.x0, second.x0)
-            beside = min(first.y1, second.y1) - max(first.y0, second.y0)
-            assert overlap <= 1 or beside <= 1, (one, other)
-        assert all(7 <= text.get_fontsize() <= 9 for text in texts(shown))
+        readable(shown)
         for legend in shown.legends:
             assert all(legend.get_window_extent().y0 >= axes.bbox.y1 for axes in shown.axes)
         assert shown.get_figwidth() == style.COLUMN_IN
@@ -178,6 +148,7 @@ TOGETHER = [
     ("host", "host-gw", "host-gw again", "vxlan", "vxlan+directRouting"),
     ("podwire", "mininet", "replay"),
     ("podwire", "ip", "ip again"),
+    ("bridge", "ptp", "chain"),
 ]
 
 
@@ -203,8 +174,11 @@ def test_arms_of_one_figure_differ_for_every_eye(sight: str, arms: tuple[str, ..
 
 
 def test_every_look_is_its_own() -> None:
-    colours = [look.colour for look in style.LOOKS.values()]
-    assert len(set(colours)) == len(colours)
+    """A colour may be that of a relative; with the marker it is one arm's alone."""
+    looks = [(look.colour, look.marker) for look in style.LOOKS.values()]
+    assert len(set(looks)) == len(looks)
+    labels = [look.label for look in style.LOOKS.values()]
+    assert len(set(labels)) == len(labels)
     assert style.look("calico-ipip").label == "calico-ipip"
 
 

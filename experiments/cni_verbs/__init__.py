@@ -1,0 +1,1 @@
+"""What the verbs of CNI take, pod by pod, with the real binaries."""

@@ -1,0 +1,1 @@
+"""What is lost while a network finds out that something has failed."""

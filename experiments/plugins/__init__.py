@@ -1,0 +1,1 @@
+"""Every network plugin on the same nodes and cables, against no pod network."""
