@@ -196,10 +196,6 @@ class Cluster(Home):
         self.addressing: Addressing = allocate(spec)
         self.__dict__.pop("plan", None)
 
-    def _take_addresses(self, pods: Mapping[str, str]) -> None:
-        """The addresses that pods have, where no plan can know what a binary gives."""
-        self.addressing = self.addressing._replace(pod=dict(pods))
-
     @cached_property
     def plan(self) -> Plan:
         """The desired state of the kernel, without faults."""
@@ -223,7 +219,7 @@ class Cluster(Home):
         facts: Facts = control.ask(world, "facts")
         cluster = cls.__new__(cls)
         cluster._become(facts.spec)
-        cluster._take_addresses(facts.pods)
+        cluster.addressing = facts.addressing
         cluster.name = world.name
         cluster.timings = facts.timings
         cluster.warnings = ()
@@ -256,7 +252,7 @@ class Cluster(Home):
         supervisor = Supervisor(self.spec, self.plan)
         self._world, facts = lab.start(self.name, supervisor.run, keep=keep, progress=progress)
         self.timings = facts["timings"]
-        self._take_addresses(facts["pods"])
+        self.addressing = facts["addressing"]
         self._own = not keep
 
     def down(self) -> None:
@@ -365,19 +361,19 @@ class Cluster(Home):
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Turn the running cluster into another; returns what was done, line by line.
 
-        Faults stand where there still is something of their name. When it fails, the lab
-        is brought back to what it was: PodwireError says so.
+        Pods that stay keep their addresses; one that was gone and comes again is a new one. Faults
+        stand where there still is something of their name. When it fails, the lab is brought back
+        to what it was: PodwireError says so.
         """
-        compiled = compile_spec(spec)
+        compiled = compile_spec(spec, allocate(spec, self.addressing.ledger))
         self.warnings = require(spec, daemons(compiled))
         try:
             done: list[str] = control.ask(self.world, "apply", spec)
         except PodwireError:
-            self._take_addresses(self.facts().pods)  # pods may have been attached anew
+            self.addressing = self.facts().addressing  # pods may have been attached anew
             raise
         self._become(spec)
-        self.__dict__["plan"] = compiled
-        self._take_addresses(self.facts().pods)
+        self.addressing = self.facts().addressing
         return done
 
     def preview(self, spec: ResolvedSpec) -> list[str]:
@@ -403,7 +399,7 @@ class Cluster(Home):
         binaries, for a pod, a node, or all; what was done and answered. PodwireError.
         """
         lines: list[str] = control.ask(self.world, "cni", verb, place)
-        self._take_addresses(self.facts().pods)
+        self.addressing = self.facts().addressing
         return lines
 
     def observed(self) -> str:

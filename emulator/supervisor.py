@@ -52,8 +52,7 @@ class Facts(NamedTuple):
     plan_digest: str
     timings: dict[str, float]
     began: float
-    pods: dict[str, str]
-    """The address of each pod."""
+    addressing: ipam.Addressing
 
 
 class Supervisor:
@@ -96,7 +95,7 @@ class Supervisor:
             "daemons_s": done - started,
             "ready_s": done - start.began,
         }
-        start.ready({"timings": self.timings, "pods": self.addressing.pod})
+        start.ready({"timings": self.timings, "addressing": self.addressing})
         self._serve(start.control)
 
     # --- serving --------------------------------------------------------------------
@@ -208,7 +207,7 @@ class Supervisor:
             self.plan.digest(),
             self.timings,
             self.began,
-            self.addressing.pod,
+            self.addressing,
         )
 
     def verify(
@@ -244,7 +243,7 @@ class Supervisor:
     def preview(self, spec: ResolvedSpec) -> list[str]:
         """The operations that ``apply`` would begin with."""
         faults = [f for f in self.faults if _exists(spec, f)]
-        addressing = ipam.allocate(spec)
+        addressing = ipam.allocate(spec, self.addressing.ledger)
         plan = self._whole(compile_spec(spec, addressing))
         plan = faulted(plan, spec, addressing, faults)
         machine = self._machine(plan)
@@ -258,7 +257,7 @@ class Supervisor:
         Faults stand as long as there is something of their name. PodwireError when the
         kernel refuses; the lab is then brought back to what it was.
         """
-        addressing = ipam.allocate(spec)
+        addressing = ipam.allocate(spec, self.addressing.ledger)
         plan = compile_spec(spec, addressing)
         faults = tuple(fault for fault in self.faults if _exists(spec, fault))
 

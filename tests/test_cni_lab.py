@@ -98,7 +98,7 @@ def test_what_is_changed_by_hand_is_missed_and_check_complains(c: Cluster) -> No
     c.cni("add", "n1-p1")
     assert c.verify(probes=False).good
     # host-local goes on behind the last address, and what the lab says follows
-    assert c.facts().pods["n1-p1"] == "10.244.1.3"
+    assert c.facts().addressing.pod["n1-p1"] == "10.244.1.3"
 
 
 def test_delete_succeeds_when_all_is_gone_already(c: Cluster) -> None:
@@ -252,7 +252,7 @@ def test_an_apply_that_fails_attaches_pods_again(c: Cluster, bin_dir: Path) -> N
     binary(bin_dir, "bad", {"ADD": "exit 1"})
     with pytest.raises(PodwireError, match="the lab is as it was before"):
         c.apply(spec(conflist=conflist("bad"), binDir=[str(bin_dir)]))
-    assert c.pod("n1-p1").ip == c.facts().pods["n1-p1"]
+    assert c.pod("n1-p1").ip == c.facts().addressing.pod["n1-p1"]
     assert c.verify().good
 
 

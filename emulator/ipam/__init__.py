@@ -10,9 +10,9 @@ can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and t
 literature have it. Inside a subnet host-local's order: .1 the gateway, pods from .2 on.
 Weave has no subnets of nodes: each owns a share of the cluster CIDR (:mod:`emulator.ring`), and
 takes from it the address of its bridge, then those of its pods.
-A pod's address is its place among the pods of its node: one more at the end moves nobody, one
-less in the middle moves those behind it on the same node. Calico's blocks are another scheme,
-in :mod:`emulator.ipam.blocks`.
+Calico's blocks are another scheme, in :mod:`emulator.ipam.blocks`. A cluster that runs remembers
+what it has handed out: pods come and go and those that stay keep their addresses
+(:mod:`emulator.ipam.ledger`).
 
 With dual stack everything has an address of each family, by the same rules.
 """
@@ -28,9 +28,12 @@ from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
 from emulator.family import IPV4, Family, family
 from emulator.ipam import blocks
+from emulator.ipam.ledger import Ledger, written
 from emulator.ring import Full, Ring, peer_name
 from emulator.spec.resolved import ResolvedSpec
 
+NEW = Ledger()
+"""Of a cluster that has not run yet."""
 _MOST = 1 << 16
 """Addresses of a segment that are handed out; one of IPv6 has more than anybody can read."""
 
@@ -45,8 +48,8 @@ class Addressing(NamedTuple):
     Weave ``node_subnet`` is the block of these that holds ``gateway``, the address of the node's
     bridge. Under Calico ``tunnel`` and ``borrowed`` are those of
     :class:`emulator.ipam.blocks.Assigned`. ``segment``: the CIDR of each, ``pod_cidr`` that of
-    all pods, ``prefix`` the length of a node's part of it. ``others``: the same in the second
-    family of a cluster with dual stack.
+    all pods, ``prefix`` the length of a node's part of it. ``ledger``: what those who come next
+    have to know. ``others``: the same in the second family of a cluster with dual stack.
     """
 
     node: dict[str, str]
@@ -61,6 +64,7 @@ class Addressing(NamedTuple):
     segment: dict[str, str]
     pod_cidr: str
     prefix: int
+    ledger: Ledger
     others: tuple[Addressing, ...] = ()
 
     @property
@@ -74,10 +78,24 @@ class Addressing(NamedTuple):
         return (self, *self.others)
 
 
-def allocate(spec: ResolvedSpec) -> Addressing:
-    """Hand out every address. SpecError (with the place) where a range is too small."""
+def allocate(spec: ResolvedSpec, before: Ledger = NEW) -> Addressing:
+    """Hand out every address. SpecError (with the place) where a range is too small.
+
+    ``before``: what the running cluster has handed out, whose pods keep their addresses.
+    """
+    ledger = written(spec, before, reuse=spec.network.plugin == "weave")
+    try:
+        return _allocate(spec, ledger)
+    except SpecError:
+        again = written(spec, before, reuse=True)
+        if again == ledger:
+            raise
+        return _allocate(spec, again)
+
+
+def _allocate(spec: ResolvedSpec, ledger: Ledger) -> Addressing:
     problems: list[Problem] = []
-    made = [_family(spec, index, problems) for index in range(len(spec.pod_cidrs))]
+    made = [_family(spec, ledger, index, problems) for index in range(len(spec.pod_cidrs))]
     if spec.network.plugin == "cni":
         _by_conflist(spec, made[0].node_subnet, made[0].gateway, made[0].pod)
     if problems:
@@ -85,7 +103,7 @@ def allocate(spec: ResolvedSpec) -> Addressing:
     return made[0]._replace(others=tuple(made[1:]))
 
 
-def _family(spec: ResolvedSpec, index: int, problems: list[Problem]) -> Addressing:
+def _family(spec: ResolvedSpec, ledger: Ledger, index: int, problems: list[Problem]) -> Addressing:
     segments = {segment.name: segment.cidrs[index] for segment in spec.segments}
     cidr, prefix = spec.pod_cidrs[index], spec.node_prefixes[index]
     node, host, router = _underlay(spec, segments, problems)
@@ -95,16 +113,17 @@ def _family(spec: ResolvedSpec, index: int, problems: list[Problem]) -> Addressi
     tunnel: dict[str, str] = {}
     borrowed: dict[str, str] = {}
     if spec.network.plugin == "weave":
-        gateway, pod, owned = _weave(spec, node, problems)
+        gateway, own, owned = _weave(spec, ledger, problems)
         subnet = {name: _holder(owned[name], address) for name, address in gateway.items()}
     elif spec.network.plugin == "calico":
-        owned, tunnel, own, borrowed = blocks.assign(spec, problems)
-        pod = _with_host_network(spec, node, own)
+        owned, tunnel, own, borrowed = blocks.assign(spec, ledger, problems)
     else:
-        subnet, gateway, pod = _pods(spec, cidr, prefix, node, problems)
+        subnet, gateway, own = _pods(spec, ledger, cidr, prefix, problems)
+    pod = _with_host_network(spec, node, own)
     return Addressing(
-        node, host, router, subnet, gateway, pod, owned, tunnel, borrowed, segments, cidr, prefix
-    )
+        node, host, router, subnet, gateway, pod, owned, tunnel, borrowed, segments, cidr, prefix,
+        ledger,
+    )  # fmt: skip
 
 
 def _with_host_network(
@@ -166,7 +185,7 @@ def _underlay(
 
 
 def _pods(
-    spec: ResolvedSpec, cidr: str, prefix: int, node_ip: dict[str, str], problems: list[Problem]
+    spec: ResolvedSpec, ledger: Ledger, cidr: str, prefix: int, problems: list[Problem]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, str]]:
     subnet: dict[str, str] = {}
     gateway: dict[str, str] = {}
@@ -197,12 +216,10 @@ def _pods(
         used[node.name] = 1
         subnet[node.name] = f"{text(at)}/{prefix}"
         gateway[node.name] = text(at + 1)
-    for p in spec.pods:
-        if p.host_network:
-            pod[p.id] = node_ip.get(p.node, "")
-            continue
-        used[p.node] += 1
-        pod[p.id] = text(start[p.node] + used[p.node])
+    for name, on in ledger.seats:
+        used[on] += 1
+        if name:
+            pod[name] = text(start[on] + used[on])
     for name, last in used.items():
         if last > size - 2:
             problems.append(
@@ -238,7 +255,7 @@ def _by_conflist(
 
 
 def _weave(
-    spec: ResolvedSpec, node_ip: dict[str, str], problems: list[Problem]
+    spec: ResolvedSpec, ledger: Ledger, problems: list[Problem]
 ) -> tuple[dict[str, str], dict[str, str], dict[str, tuple[str, ...]]]:
     """(bridge's address by node, address by pod, blocks by node): bridges first, then the pods."""
     pool = ip_network(spec.pod_cidr)
@@ -250,11 +267,10 @@ def _weave(
     try:
         for name in peer:
             gateway[name] = str(text(ring.allocate(peer[name])))
-        for p in spec.pods:
-            if p.host_network:
-                pod[p.id] = node_ip.get(p.node, "")
-            else:
-                pod[p.id] = str(text(ring.allocate(peer[p.node])))
+        for pod_id, node in ledger.seats:
+            address = ring.allocate(peer[node])
+            if pod_id:
+                pod[pod_id] = str(text(address))
     except Full:
         own = sum(not p.host_network for p in spec.pods)
         problems.append(

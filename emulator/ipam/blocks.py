@@ -8,8 +8,8 @@ block; with strict affinity it gets none, and a node that has as many blocks as 
 gets none either way. Where a node begins to look for a block is drawn from its
 name, so that blocks stay where they are when nodes come and go.
 
-Not modelled: the draw is ours (Calico seeds Go's generator with the name), addresses that are
-given back in between, reservations, several pools.
+Not modelled: the draw is ours (Calico seeds Go's generator with the name), blocks that are given
+back when they are empty, reservations, several pools.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from emulator.errors import Problem
+from emulator.ipam.ledger import Ledger
 from emulator.spec.resolved import ResolvedSpec
 
 
@@ -35,8 +36,8 @@ class Assigned(NamedTuple):
     borrowed: dict[str, str]
 
 
-def assign(spec: ResolvedSpec, problems: list[Problem]) -> Assigned:
-    """Addresses of tunnels, by node, then of pods, in the order of the file.
+def assign(spec: ResolvedSpec, ledger: Ledger, problems: list[Problem]) -> Assigned:
+    """Addresses of tunnels, by node, then of pods, in the order in which they came.
 
     Adds to ``problems`` once, at the first address that there is no room for.
     """
@@ -50,13 +51,14 @@ def assign(spec: ResolvedSpec, problems: list[Problem]) -> Assigned:
     tunnel: dict[str, str] = {}
     pod: dict[str, str] = {}
     wanted = [(tunnel, n.name, n.name) for n in spec.nodes if network.backend == "vxlan"]
-    wanted += [(pod, p.id, p.node) for p in spec.pods if not p.host_network]
+    wanted += [(pod, name, node) for name, node in ledger.seats]
     for book, name, node in wanted:
         address = pool.take(node)
         if address is None:
             problems.append(pool.exhausted(str(spec.place), len(spec.nodes), len(wanted), node))
             break
-        book[name] = address
+        if name:
+            book[name] = address
     blocks = {n.name: tuple(map(pool.text, pool.claimed.get(n.name, ()))) for n in spec.nodes}
     return Assigned(blocks, tunnel, pod, pool.borrowed)
 
