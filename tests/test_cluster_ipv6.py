@@ -9,7 +9,7 @@ import pytest
 from callers import ROOT
 
 from emulator import Cluster
-from emulator.measure import connect, iperf
+from emulator.measure import connect, iperf, sockperf
 from emulator.spec import load, load_text
 
 pytestmark = pytest.mark.kernel
@@ -77,6 +77,8 @@ def test_instruments_measure_over_ipv6_alone(
         server, client = cluster.pod("n2-p1"), cluster.pod("n1-p1")
         assert server.ip == "fd00:10:244:2::2"
         assert client.ping("n2-p1", count=2, interval_s=0.05).received == 2
+        rtt = sockperf.ping_pong(server, client, protocol="udp", seconds=1).samples[0]
+        assert rtt.value or "this sockperf takes no address of IPv6" in rtt.failure
         tcp = iperf.tcp(server, client, seconds=1, omit_s=0)
         told = connect.latency(server, client, seconds=1, count=20)
         assert [s.failure for s in (*tcp.samples, told.samples[0]) if s.failure] == []

@@ -219,7 +219,10 @@ def _measure(
         tool.keep(raw, f"sockperf-{prefix}", completed)
         return Measured(samples(prefix, completed.stdout, completed.stderr, asked), raw)
     except MeasureFailed as error:
-        return all_failed(metrics, str(error), raw, **asked)
+        reason = str(error)
+        if ":" in server.ip and "Invalid address" in reason:
+            reason = f"{server.ip}: this sockperf takes no address of IPv6, 3.8 and later ones do"
+        return all_failed(metrics, reason, raw, **asked)
     finally:
         echo.kill()
 
