@@ -67,7 +67,7 @@ def matrix(quick: bool) -> Matrix:
 def settings(quick: bool) -> Settings:
     """Failures of 2 s for a look; in full they outlast the hold time, and the repair is awaited."""
     cpus = CpuMap.for_machine(os.sched_getaffinity(0)).as_detail()
-    times = {"fails_s": 2.0, "after_s": 3.0} if quick else {"fails_s": 8.0, "after_s": 8.0}
+    times = {"fails_s": 2.0, "after_s": 2.0} if quick else {"fails_s": 8.0, "after_s": 12.0}
     options = {"quick": quick, "cpus": cpus, "rate_per_s": RATE_PER_S, **times}
     return Settings(blocks=1 if quick else 8, warm_up=False, options=options)
 
