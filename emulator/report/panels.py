@@ -7,7 +7,7 @@ the first filled and the second hollow.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from matplotlib.axes import Axes
@@ -33,8 +33,16 @@ class Panel(NamedTuple):
     noise_floor: float | None = None
 
 
-def panels(titles: Mapping[str, str], series: Sequence[str], shown: Sequence[Panel]) -> Drawn:
-    """The figure; the first arm of ``titles`` on top. At most two series."""
+def panels(
+    titles: Mapping[str, str],
+    series: Sequence[str],
+    shown: Sequence[Panel],
+    unsupported: Collection[tuple[str, str]] = (),
+) -> Drawn:
+    """The figure; the first arm of ``titles`` on top. At most two series.
+
+    Of ``unsupported``, (arm, series), the first panel says that there can be no mark.
+    """
     arms = list(titles)
     rows: list[dict[str, Any]] = []
     with style.thesis():
@@ -64,6 +72,12 @@ def panels(titles: Mapping[str, str], series: Sequence[str], shown: Sequence[Pan
             axes.tick_params(axis="y", length=0)
             for line in range(1, len(arms), 2):
                 axes.axhspan(line - 0.5, line + 0.5, color="#f7f7f7", lw=0, zorder=-1)
+        for arm, name in unsupported:
+            place = _place(arms.index(arm), series.index(name), len(series))
+            every[0].annotate(
+                "unsupported", (0.04, place), xycoords=("axes fraction", "data"), va="center",
+                fontsize=7, color="#777777", style="italic",
+            )  # fmt: skip
         every[0].set_yticks(range(len(arms)), list(titles.values()))
         every[0].set_ylim(len(arms) - 0.5, -0.5)
         if len(series) > 1:
@@ -75,9 +89,13 @@ def panels(titles: Mapping[str, str], series: Sequence[str], shown: Sequence[Pan
     return Drawn(figure, rows)
 
 
+def _place(line: int, at: int, series: int) -> float:
+    return line + (at - (series - 1) / 2) * 0.4
+
+
 def _mark(axes: Axes, one: Ratio, line: int, at: int, series: int) -> None:
     look = style.look(one.arm)
-    place = line + (at - (series - 1) / 2) * 0.4
+    place = _place(line, at, series)
     axes.scatter(
         one.points, place + spread(len(one.points), 0.14), s=2, color=look.colour, alpha=0.6,
         lw=0, zorder=2,

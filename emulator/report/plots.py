@@ -262,6 +262,7 @@ def ratio_axis(axes: Axes, low: float, high: float, apart: float = 0.2) -> None:
         (0.4, 0.5, 0.6, 0.8, 1, 1.2, 1.5, 2),
         (0.1, 0.2, 0.3, 0.5, 0.7, 1, 1.4, 2, 3, 5, 10),
         (0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50),
+        (0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100),
         (0.001, 0.01, 0.1, 1, 10, 100, 1000),
     )  # fmt: skip
     shown = [[tick for tick in ticks if low <= tick <= high] for ticks in scales]

@@ -86,8 +86,15 @@ def spread(cell: Mapping[str, Any], scale: float = 1.0) -> str:
 
 
 def text(table: Table) -> str:
-    """Aligned columns; repeated first cells are left blank, so that groups are seen."""
-    widths = [max(map(len, column)) for column in zip(table.headings, *table.rows, strict=True)]
+    """Aligned columns; repeated first cells are left blank, so that groups are seen.
+
+    A cell that only empty ones follow may be as long as it likes.
+    """
+    widths = [len(heading) for heading in table.headings]
+    for row in table.rows:
+        filled = _filled(row)
+        for at, cell in enumerate(row[: filled - (filled < len(row))]):
+            widths[at] = max(widths[at], len(cell))
     lines = [_aligned(table, table.headings, widths), "  ".join("─" * width for width in widths)]
     before = ""
     for row in table.rows:
@@ -117,14 +124,27 @@ def csv(table: Table) -> str:
 
 
 def latex(table: Table) -> str:
-    """A ``tabular`` for the package booktabs."""
+    """A ``tabular`` for the package booktabs; a cell spans the empty ones that end its row."""
     columns = "".join("r" if heading in table.right else "l" for heading in table.headings)
-    body = "".join(f"{' & '.join(map(_escaped, row))} \\\\\n" for row in table.rows)
+    body = "".join(f"{' & '.join(_spanning(row))} \\\\\n" for row in table.rows)
     head = " & ".join(map(_escaped, table.headings))
     return (
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
         "\\bottomrule\n\\end{tabular}\n"
     )
+
+
+def _filled(row: Sequence[str]) -> int:
+    """How many cells there are without the empty ones at the end."""
+    return max((at for at, cell in enumerate(row, 1) if cell), default=len(row))
+
+
+def _spanning(row: Sequence[str]) -> list[str]:
+    filled = _filled(row)
+    cells = [_escaped(cell) for cell in row[:filled]]
+    if filled < len(row):
+        cells[-1] = f"\\multicolumn{{{len(row) - filled + 1}}}{{l}}{{{cells[-1]}}}"
+    return cells
 
 
 def save(summary: Mapping[str, Any], folder: Path) -> list[Path]:

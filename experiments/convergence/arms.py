@@ -12,8 +12,6 @@ from typing import Any, Final, NamedTuple
 HOLD_S: Final = 3
 """The shortest that BGP knows: after so many silent seconds a neighbour counts as gone."""
 LONG_HOLD_S: Final = 15
-SILENCE: Final = {"rack": "silent", "fabric": "node"}
-"""By topology, an event that no interface of a neighbour shows."""
 WAY: Final = "way"
 """In a target: the spine that carries the stream, which is known only when it does."""
 
@@ -77,7 +75,7 @@ TITLES: Final = {
     "node": "node",
     "daemon": "daemon",
 }
-QUICK: Final = (("static", "link"), ("bgp-fabric", "link"), ("kube-router", "daemon"))
+QUICK: Final = (("static", "link"), ("bgp-fabric", "link"), ("calico-tor", "node"))
 
 
 def possible(arm: str, event: str) -> bool:
@@ -88,12 +86,12 @@ def possible(arm: str, event: str) -> bool:
 def holds(arm: str, event: str) -> tuple[int, ...]:
     """The hold times of the arm's own sessions to try, seconds; 0 where it has none to set.
 
-    Two where a session with the node that failed is the only one to notice.
+    Two where the nodes' own sessions are all that can notice.
     """
     one = ARMS[arm]
     if not one.hold:
         return (0,)
-    return (HOLD_S, LONG_HOLD_S) if event == SILENCE[one.topology] else (HOLD_S,)
+    return (HOLD_S, LONG_HOLD_S) if (one.topology, event) == ("rack", "silent") else (HOLD_S,)
 
 
 def fault(arm: str, event: str) -> tuple[str, str, str]:

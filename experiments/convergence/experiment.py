@@ -40,7 +40,6 @@ METRICS = (
     Metric("lost_packets", "1", "lower", "datagrams lost"),
 )
 RATE_PER_S = 200
-LEAD_S = 1.0
 
 
 class Cell(NamedTuple):
@@ -67,7 +66,8 @@ def matrix(quick: bool) -> Matrix:
 def settings(quick: bool) -> Settings:
     """Failures of 2 s for a look; in full they outlast the hold time, and the repair is awaited."""
     cpus = CpuMap.for_machine(os.sched_getaffinity(0)).as_detail()
-    times = {"fails_s": 2.0, "after_s": 3.0} if quick else {"fails_s": 8.0, "after_s": 8.0}
+    lead_s, fails_s, after_s = (0.5, 2.0, 2.0) if quick else (1.0, 8.0, 12.0)
+    times = {"lead_s": lead_s, "fails_s": fails_s, "after_s": after_s}
     options = {"quick": quick, "cpus": cpus, "rate_per_s": RATE_PER_S, **times}
     return Settings(blocks=1 if quick else 8, warm_up=False, options=options)
 
@@ -113,7 +113,7 @@ def experiment(settings: Settings) -> Experiment[Cell]:
 def _measure(options: dict[str, Any], cell: Cell, condition: Condition) -> Iterable[Measured]:
     cluster = cell.cluster
     _, kind, target = fault(condition.arm, str(condition.factors["event"]))
-    lead_s, fails_s, after_s = LEAD_S, options["fails_s"], options["after_s"]
+    lead_s, fails_s, after_s = (options[name] for name in ("lead_s", "fails_s", "after_s"))
     way = Way(cluster) if WAY in target else None
 
     def fail() -> None:

@@ -98,7 +98,7 @@ def panels(found: Mapping[tuple[str, str], Sequence[Series]]) -> Drawn:
                 _words(axes, arm, event, many)
                 if line == 0:
                     axes.set_title(TITLES[event])
-            grid[line][0].set_ylabel(style.look(arm).label)
+            grid[line][0].set_ylabel(style.look(arm).label.replace(", ", ",\n"))
         grid[0][0].set_ylim(-0.08, 1.08)
         grid[0][0].set_yticks([0, 1], ["0", "1"])
         drawn.supxlabel("time since the failure (s)", fontsize=8)
@@ -143,8 +143,11 @@ def _words(axes: Axes, arm: str, event: str, many: Sequence[Series]) -> None:
         f"{f' (hold {one.hold_s} s)' if len(many) > 1 else ''}"
         for one in many
     ]
-    axes.annotate("\n".join(texts), (0.98, 0.88), xycoords="axes fraction", ha="right", va="top",
-                  fontsize=7, linespacing=1.3)  # fmt: skip
+    axes.annotate(
+        "\n".join(texts), (0.97, 0.5), xycoords="axes fraction", ha="right", va="center",
+        fontsize=7, linespacing=1.3, zorder=5,
+        bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.0},
+    )  # fmt: skip
 
 
 def seconds(value: float) -> str:

@@ -29,7 +29,7 @@ from experiments.traffic import Ends, Traffic
 
 NAME = "plugins"
 QUESTION = "What does each network plugin cost against no pod network, in one rack and across two?"
-TOOLS = (*traffic.TOOLS, "tcpdump", "ping")
+TOOLS = (*traffic.TOOLS, "tcpdump", "ping", "bird", "gobgpd")
 TOPOLOGIES = dict(zip(PLACES, ("rack.yaml", "racks.yaml"), strict=True))
 SLOWEST = {False: ("vxlan", "fastdp"), True: ("udp", "sleeve")}
 """Of modes in the kernel, and of those in user space: who may be the slowest. For the pilot."""

@@ -49,12 +49,13 @@ def draw(
     arms = [arm for arm in MODES if arm in drawn_arms]
     shown = [place for place in PLACES if place in places]
     titles = {arm: MODES[arm].title for arm in arms}
-    drawn = panels(titles, shown, [found[name] for name in chosen])
-    left_out = "; ".join(
-        f"{titles[arm]} in {place}: {why}"
+    missing = [
+        (arm, place, why)
         for arm, place, why in unsupported()
-        if arm in arms and place in places
-    )
+        if arm in drawn_arms and place in places
+    ]
+    drawn = panels(titles, shown, [found[name] for name in chosen], [one[:2] for one in missing])
+    left_out = "; ".join(f"{titles[arm]} in {place}: {why}" for arm, place, why in missing)
     text = figure.caption(
         "Each network plugin against no pod network (host), on the same two nodes, within blocks; "
         "grey band: noise floor",
@@ -62,7 +63,7 @@ def draw(
         counts=[len(one.points) for name in chosen for one in found[name].ratios.values()],
     )  # fmt: skip
     if left_out:
-        text += f" Left out: {left_out}."
+        text += f" Unsupported: {left_out}."
     files = figure.save(drawn.figure, folder, "plugins", text, drawn.rows, pgf=pgf)
     return files + table.write(modes(summary), folder, "modes")
 

@@ -112,6 +112,16 @@ def test_plot_loads_nothing_of_a_live_lab(tmp_path: Path) -> None:
     assert len(files) == len(drawn) + 2, "the summary of each run is as new as its figures"
 
 
+def test_no_figure_needs_a_live_lab() -> None:
+    code = (
+        "import sys, experiments\n"
+        "for name in experiments.TABLE: experiments.module(name, 'plots')\n"
+        "print(*sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert [name for name in done.stdout.split() if name.startswith(LIVE)] == []
+
+
 def test_every_figure_has_its_caption_and_the_same_bytes_again(tmp_path: Path) -> None:
     folder = overlay_run(tmp_path)
     assert main(["plot", str(folder)]) == 0

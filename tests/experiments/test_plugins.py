@@ -192,6 +192,8 @@ def test_the_figure_can_be_read(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
     plots.draw(run, summarise(run), tmp_path)
     with style.thesis():
         readable(shown[0].figure)
+    said = [text.get_text() for text in shown[0].figure.axes[0].texts]
+    assert said == ["unsupported"] * len(unsupported())
 
 
 def test_the_table_has_a_line_for_each_mode_and_place_and_says_why_not() -> None:

@@ -35,7 +35,7 @@ def drawn(count: int = 5, places: tuple[str, ...] = PLACES) -> Drawn:
         Panel(f"metric {at}", "ratio to host\n(lower is better)", ratios(*span, places), 0.05)
         for at, span in enumerate(spans[:count])
     ]
-    return panels(TITLES, places, shown)
+    return panels(TITLES, places, shown, [("host-gw", place) for place in places[1:]])
 
 
 @pytest.mark.parametrize("count", [1, 3, 5])

@@ -3,6 +3,7 @@ from __future__ import annotations
 from typing import Any
 
 from emulator.report import table
+from emulator.report.table import Table
 
 SUMMARY: dict[str, Any] = {
     "comparisons": [
@@ -67,3 +68,30 @@ def test_the_same_rows_for_other_programs() -> None:
     assert "throughput\\_bit\\_s & vxlan / host-gw" in latex
     assert "95 \\% interval" in latex
     assert "[0.70 \\ldots{} 1.40]" in latex
+
+
+def test_a_cell_that_only_empty_ones_follow_takes_their_room() -> None:
+    rows = (
+        ("host-gw", "unsupported: 50 % of it", "", ""),
+        ("vxlan", "1", "2", ""),
+        ("udp", "3", "4", "5"),
+    )
+    shown = Table(("mode", "a", "b", "c"), rows, frozenset({"a", "b", "c"}))
+    lines = table.latex(shown).splitlines()
+    assert lines[4] == "host-gw & \\multicolumn{3}{l}{unsupported: 50 \\% of it} \\\\"
+    assert lines[6] == "udp & 3 & 4 & 5 \\\\"
+    assert table.text(shown).splitlines() == [
+        "mode     a  b  c",
+        "───────  ─  ─  ─",
+        "host-gw  unsupported: 50 % of it",
+        "vxlan    1  2",
+        "udp      3  4  5",
+    ]
+
+
+def test_a_cell_of_a_summary_in_one_piece() -> None:
+    throughput, _, failed, zero = SUMMARY["cells"]
+    assert table.spread(throughput, 1e9) == "4.51 [4.41, 4.62]"
+    assert table.spread(throughput | {"n": 3}, 1e9) == "4.51 [4.41 … 4.62]"
+    assert table.spread(failed) == "failed"
+    assert table.spread(zero) == "0.00 [0.00, 0.00]"
