@@ -48,6 +48,7 @@ _TOOLS = {
     "ping": "round trips",
     "tcpdump": "podwire capture",
     "bird": "BGP: underlay.routing bgp, and plugins that speak it",
+    "gobgpd": "plugin kube-router",
     "iptables": "plugin cni: masquerading and port mapping by its binaries",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
