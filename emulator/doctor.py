@@ -1,6 +1,7 @@
 """What this machine can run: privilege, global limits against a spec, features, tools.
 
 ``require`` is the quick look that ``up`` takes: numbers only, no trial, no process.
+(Over 300 lines: each thing looked at has its remedy beside it.)
 """
 
 from __future__ import annotations
