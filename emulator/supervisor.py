@@ -302,8 +302,10 @@ class Supervisor:
         wanted = [a for a in every if place in ("", a.ns, a.pod)]
         if not wanted:
             names = ", ".join(dict.fromkeys(name for a in every for name in (a.ns, a.pod)))
-            expected = f"one of {names}" if every else "a network of plugin cni"
-            raise SpecError(Problem(f"cni {verb}", repr(place), expected))
+            if every:
+                raise SpecError(Problem(f"cni {verb}", repr(place), f"one of {names}"))
+            found = f"plugin {self.spec.network.plugin}, no attachments"
+            raise SpecError(Problem(f"cni {verb}", found, "a network of plugin cni"))
         if verb not in ("add", "del"):
             return self.attachments.ask(verb, wanted)
         there = self.attachments.observe()
