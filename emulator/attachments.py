@@ -17,6 +17,7 @@ from emulator.plan.plan import Entry
 from emulator.plan.resources import (
     Addr,
     Attachment,
+    Bridge,
     Interface,
     Key,
     Resource,
@@ -37,6 +38,7 @@ class Attachments:
         self._kernel = kernel
         self.attacher = Attacher(kernel.spaces)
         self._left: dict[Key, Resource] = {}
+        self._failed: tuple[State, Collection[str]] = {}, ()
 
     def observe(self) -> Mapping[Key, Attachment]:
         """Every attachment that was begun and not undone."""
@@ -60,8 +62,19 @@ class Attachments:
         """ADD. PodwireError: what failed ones have left behind is nobody's, and verify says so."""
         if new:
             before = self._look(new)
-            self.attacher.attach(new)
+            try:
+                self.attacher.attach(new)
+            except PodwireError:
+                self._failed = before, {a.ns for a in new}
+                raise
             self._left = left(self._left, before, self._look(new))
+
+    def strays(self, plan: Plan) -> list[str]:
+        """What the last binaries that failed have left on nodes, once ``plan`` stands again."""
+        (before, places), self._failed = self._failed, ({}, ())
+        now = self._kernel.observe((), places) if places else {}
+        found = left({}, before, now).values()
+        return sorted({_called(r) for r in found if r.key not in plan.entries})
 
     def _look(self, at: Sequence[Attachment]) -> State:
         return self._kernel.observe((), {ns for a in at for ns in (a.ns, a.pod)})
@@ -156,6 +169,12 @@ def left(
 def _device(r: Resource) -> str:
     """The interface that a resource is or stands on, or empty."""
     return str(getattr(r, "name" if type(r) in (Interface, Veth) else "dev", ""))
+
+
+def _called(r: Resource) -> str:
+    """By its interface where it has one, or else the first line of its text."""
+    device = r.name if type(r) is Bridge else _device(r)
+    return f"{r.ns} {device}" if device else line(r).partition("\n")[0]
 
 
 def broken(a: Attachment, result: Result, observed: State) -> Iterator[str]:

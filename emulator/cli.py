@@ -1,4 +1,7 @@
-"""The command line: verbs and arguments. What they do is in ``emulator.verbs``."""
+"""The command line: verbs and arguments. What they do is in ``emulator.verbs``.
+
+(Over 300 lines: it is a list, one entry for each verb.)
+"""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
 from emulator.topo import read as read_topo
-from emulator.verify import Report
+from emulator.verify import Report, troubles
 
 if TYPE_CHECKING:
     from emulator.substrate.mininet import Cable
@@ -356,7 +356,8 @@ class Cluster(Home):
         ``wait_s``: how long daemons may take until the kernel holds what they should write.
         """
         report: Report = control.ask(self.world, "verify", probes, wait_s, progress=progress)
-        return report
+        # what died while daemons were waited for may run again
+        return report._replace(processes=troubles(self.facts().processes))
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Turn the running cluster into another; returns what was done, line by line.

@@ -1,6 +1,7 @@
 """What this machine can run: privilege, global limits against a spec, features, tools.
 
 ``require`` is the quick look that ``up`` takes: numbers only, no trial, no process.
+(Over 300 lines: each thing looked at has its remedy beside it.)
 """
 
 from __future__ import annotations
@@ -48,6 +49,7 @@ _TOOLS = {
     "ping": "round trips",
     "tcpdump": "podwire capture",
     "bird": "BGP: underlay.routing bgp, and plugins that speak it",
+    "gobgpd": "plugin kube-router",
     "iptables": "plugin cni: masquerading and port mapping by its binaries",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",

@@ -16,7 +16,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from emulator import ipam
@@ -41,6 +41,7 @@ from emulator.substrate.sandbox import FILES, NAMES, PROCFS
 from emulator.verify import Report, verify
 
 _CLIENT_S = 10.0
+_SHOWN = 4
 
 
 class Facts(NamedTuple):
@@ -300,8 +301,10 @@ class Supervisor:
         wanted = [a for a in every if place in ("", a.ns, a.pod)]
         if not wanted:
             names = ", ".join(dict.fromkeys(name for a in every for name in (a.ns, a.pod)))
-            expected = f"one of {names}" if every else "a network of plugin cni"
-            raise SpecError(Problem(f"cni {verb}", repr(place), expected))
+            if every:
+                raise SpecError(Problem(f"cni {verb}", repr(place), f"one of {names}"))
+            found = f"plugin {self.spec.network.plugin}, no attachments"
+            raise SpecError(Problem(f"cni {verb}", found, "a network of plugin cni"))
         if verb not in ("add", "del"):
             return self.attachments.ask(verb, wanted)
         there = self.attachments.observe()
@@ -350,17 +353,17 @@ class Supervisor:
                 self.addressing = self.attachments.addresses(self.addressing)
             except (PodwireError, OSError) as again:
                 raise PodwireError(
-                    *getattr(error, "problems", (str(error),)),
+                    *dict.fromkeys((*_problems(error), *_problems(again))),
                     Problem(
                         "going back to what was",
-                        str(again),
+                        "not all of it could be undone",
                         "the lab as before",
-                        "podwire verify says how it stands; podwire down and up make it new",
+                        "podwire verify says how it stands; podwire apply tries again; "
+                        "podwire down and up make it new",
                     ),
                 ) from error
-            raise PodwireError(
-                *getattr(error, "problems", (str(error),)), "the lab is as it was before"
-            ) from error
+            strays = self.attachments.strays(self._current())
+            raise PodwireError(*_problems(error), *_as_before(strays)) from error
 
     def _converge(
         self, desired: Callable[[], Plan], owned: Plan, *, whatever_fails: bool = False
@@ -440,6 +443,23 @@ class _Machine:
             for op in ops
             if op.action != "delete" or op.resource.kind != "route" or op.resource.key in found
         ]
+
+
+def _problems(error: PodwireError | OSError) -> Sequence[Problem | str]:
+    return error.problems if isinstance(error, PodwireError) else (str(error),)
+
+
+def _as_before(strays: Sequence[str]) -> Iterator[Problem | str]:
+    """``strays``: what nobody undoes, since nobody knows who made it."""
+    yield "the lab is as it was before"
+    if strays:
+        shown, more = "; ".join(strays[:_SHOWN]), len(strays) - _SHOWN
+        yield Problem(
+            "left by binaries that failed",
+            f"{shown}; and {more} more" if more > 0 else shown,
+            "nothing",
+            "remove it by hand (podwire exec NODE -- ip link del NAME), or podwire down and up",
+        )
 
 
 def _teller(link: socket.socket) -> Callable[[str, int, int], None]:

@@ -103,7 +103,7 @@ def verify(
     return Report(
         len(plan),
         tuple(found),
-        tuple(_troubles(states)),
+        troubles(states),
         count,
         differences,
         sentences,
@@ -129,7 +129,8 @@ def _shared(kernel: Kernel, states: Sequence[State]) -> Statement:
     return Statement("M2", text, not strays, "; ".join(strays[:3]))
 
 
-def _troubles(states: Sequence[State]) -> list[str]:
+def troubles(states: Sequence[State]) -> tuple[str, ...]:
+    """Processes that do not run as they should, or have not all the time, as text."""
     out = []
     for s in states:
         died = (
@@ -143,4 +144,4 @@ def _troubles(states: Sequence[State]) -> list[str]:
             out.append(f"{s.label}: {died}")
         elif s.restarts:
             out.append(f"{s.label}: running, after {s.restarts} restarts (last {died})")
-    return out
+    return tuple(out)

@@ -67,3 +67,15 @@ def test_a_plugin_without_tunnel_has_no_tunnel_to_fail() -> None:
     for spec in (small_spec("flannel", "host-gw"), small_spec("none"), small_spec("host")):
         with pytest.raises(SpecError, match=r"n1:eth0"):
             fault(spec, "interface", "n1:flannel.1")
+
+
+def test_daemons_that_could_be_meant_are_named() -> None:
+    spec = small_spec("kube-router")
+    for target, message in (
+        ("n1", "found 'n1', expected n1:gobgpd or n1:watcher"),
+        ("n1:zebra", "found 'n1:zebra', expected n1:gobgpd or n1:watcher"),
+        ("m1:gobgpd", "expected NODE:DAEMON, as n1:gobgpd\n    hint: did you mean"),
+    ):
+        with pytest.raises(SpecError) as caught:
+            fault(spec, "daemon", target)
+        assert message in str(caught.value)

@@ -28,7 +28,7 @@ from emulator.cni import kube_router_bgp as bgp
 from emulator.cni.context import Context, Learnt
 from emulator.datapath import bridged, gobgp
 from emulator.datapath.autonomous import Announced
-from emulator.errors import Problem, SpecError, Unsupported
+from emulator.errors import Problem, Unsupported
 from emulator.faults import Fault
 from emulator.plan.resources import File, NftTable, Resource, Route, Rule, daemon
 from emulator.spec.resolved import Node, Pod, ResolvedSpec
@@ -46,7 +46,6 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     """Everything on one node, its pods excepted. Unsupported where it would take a tunnel."""
     spec, at = context.spec, context.addressing
     _refuse_tunnels(spec)
-    _refuse_peers(spec)
     yield from bridged.bridge(_bridge(context, node))
     if spec.network.option("enableOverlay"):
         yield Rule(node.name, _RULE_PRIORITY, f"from {at.node_subnet[node.name]}", TUNNELS)
@@ -127,20 +126,6 @@ def _refuse_tunnels(spec: ResolvedSpec) -> None:
             "then. Or overlayType: subnet with all nodes on one segment, which needs no tunnel",
         )
     )
-
-
-def _refuse_peers(spec: ResolvedSpec) -> None:
-    if not spec.network.option("peerRouters"):
-        return
-    place = str(spec.network.place)
-    if spec.routing != "bgp":
-        raise SpecError(
-            Problem(place, "peerRouters over routers with static routes", "routers that speak BGP",
-                    "write routing: bgp under underlay")
-        )  # fmt: skip
-    if spec.network.option("rrServers"):
-        hint = "a route reflector takes all that routers tell it, the node's own network included"
-        raise SpecError(Problem(place, "peerRouters with rrServers", "one of the two", hint))
 
 
 def _watcher(context: Context, node: Node) -> tuple[str, ...]:

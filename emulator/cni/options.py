@@ -39,12 +39,13 @@ class Contradiction(NamedTuple):
 
 class NetworkOptions(BaseModel):
     """What every plugin has: a name. ``only_for`` says which option belongs to which backends,
-    ``of_nodes`` which options are lists of names of nodes, ``of_fabric`` which need routers that
-    speak BGP."""
+    ``of_nodes`` which options are lists of names of nodes, ``counts_nodes`` which are a number of
+    them, ``of_fabric`` which need routers that speak BGP."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
     only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {}
     of_nodes: ClassVar[tuple[str, ...]] = ()
+    counts_nodes: ClassVar[tuple[str, ...]] = ()
     of_fabric: ClassVar[tuple[str, ...]] = ()
 
     plugin: str
@@ -249,6 +250,9 @@ class CalicoOptions(NetworkOptions):
 class KubeRouterOptions(NetworkOptions):
     """kube-router: a bridge on each node, and BGP between them. Options as its flags are called."""
 
+    counts_nodes: ClassVar[tuple[str, ...]] = ("rrServers",)
+    of_fabric: ClassVar[tuple[str, ...]] = ("peerRouters",)
+
     plugin: Literal["kube-router"]
     clusterAsn: int = Field(
         default=64512, ge=64512, le=65535, description="number of the nodes' autonomous system"
@@ -293,6 +297,16 @@ class KubeRouterOptions(NetworkOptions):
     enablePodEgress: bool = Field(
         default=True, description="masquerade what leaves pods for outside the cluster"
     )
+
+    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+        """Routers are peers of nodes that take from them what is asked for alone."""
+        if self.peerRouters and self.rrServers:
+            yield Contradiction(
+                "rrServers",
+                "peerRouters beside it",
+                "one of the two",
+                "a route reflector takes all that routers tell it, the node's own network included",
+            )
 
 
 def _any_network(text: str) -> str:
@@ -360,6 +374,7 @@ class Plugin(NamedTuple):
     ``joins_nodes``: False when the plugin needs no path between nodes.
     ``one_segment``: backends that need all nodes on one segment, each with what the real
     plugin does otherwise (of ``near`` and ``far``, two nodes, and ``subnet``, far's pods).
+    ``heard_by``: of backends without a tunnel, the option by which routers hear of pods.
     ``by_routers``: pods reach those of other nodes by routers of the underlay alone.
     ``shapes``: pods have the bandwidth that their annotations say.
     ``pod_cidr``: the pods' network where the spec names none.
@@ -372,6 +387,7 @@ class Plugin(NamedTuple):
     pod_network: bool = True
     joins_nodes: bool = True
     one_segment: Mapping[str, str] = {}
+    heard_by: Mapping[str, str] = {}
     by_routers: bool = False
     shapes: bool = False
     pod_cidr: str = "10.244.0.0/16"
@@ -399,7 +415,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
         one_segment=_HOST_GW_NEEDS_ONE_SEGMENT,
         ipv6=_FLANNEL_IPV6,
     ),
-    "kube-router": Plugin(KubeRouterOptions),
+    "kube-router": Plugin(KubeRouterOptions, heard_by={"": "peerRouters"}),
     "canal": Plugin(
         CanalOptions,
         _FLANNEL_BACKENDS,
@@ -410,7 +426,9 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "weave": Plugin(
         WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False
     ),
-    "calico": Plugin(CalicoOptions, ("vxlan", "bgp"), node_subnets=False),
+    "calico": Plugin(
+        CalicoOptions, ("vxlan", "bgp"), node_subnets=False, heard_by={"bgp": "peerWithRouters"}
+    ),
 }
 """All plugins of this version by name."""
 

@@ -2,6 +2,7 @@
 
 Building and measuring never overlap.  Whatever ends the run (the last block, the precision
 asked for, Ctrl-C, an error), the folder then holds a readable result over the complete blocks.
+(Over 300 lines: the loop and what can end it belong to one state.)
 """
 
 from __future__ import annotations

@@ -78,7 +78,9 @@ def _daemon(spec: ResolvedSpec, target: str) -> Fault:
         expected = "a plugin that runs daemons, or underlay.routing: bgp"
         raise SpecError(Problem("fault daemon", found, expected))
     if target not in known:
-        raise _unknown("fault daemon", target, "NODE:DAEMON", known)
+        own = [one for one in known if one.startswith(f"{target.partition(':')[0]}:")]
+        expected = " or ".join(own) or f"NODE:DAEMON, as {known[0]}"
+        raise _unknown("fault daemon", target, expected, known)
     return Fault("daemon", target)
 
 

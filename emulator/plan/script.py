@@ -2,6 +2,7 @@
 
 For reading first (what does a network plugin do to a node?), and runnable: as root in a
 world of its own it builds what ``up`` builds. It is slow, for each line starts programs.
+(Over 300 lines: it is a table, one function for each kind of resource.)
 """
 
 from __future__ import annotations

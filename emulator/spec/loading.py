@@ -17,7 +17,7 @@ from emulator.spec.reader import Document, Trouble, Unreadable, parse
 from emulator.spec.resolve import resolve
 from emulator.spec.resolved import Place, ResolvedSpec
 from emulator.spec.shorthand import TopoReader, nodes_stood_in, written_out
-from emulator.spec.topology import warn_of_missing_routers
+from emulator.spec.topology import warn_of_deaf_routers, warn_of_missing_routers
 from emulator.spec.tree import Source, Tree, get
 
 Overrides = Mapping[str, object]
@@ -99,6 +99,7 @@ def load_documents(
     if spec is None or problems:
         raise SpecError(*problems)
     warn_of_missing_routers(spec, warnings)
+    warn_of_deaf_routers(spec, warnings)
     return Loaded(spec, warnings.problems)
 
 

@@ -164,6 +164,10 @@ def _check_options(
             if name not in nodes:
                 place = source.place("spec", "network", option, index)
                 findings.add(place, f'"{name}"', "the name of a node", nearest(name, nodes))
+    for option in options.counts_nodes:
+        if int(network.option(option)) > len(nodes):
+            place = source.place("spec", "network", option)
+            findings.add(place, f"{network.option(option)} nodes", f"at most all {len(nodes)}")
     for option in options.of_fabric:
         if spec.routing != "bgp" and network.option(option):
             findings.add(

@@ -97,6 +97,22 @@ def warn_of_missing_routers(spec: ResolvedSpec, warnings: Findings) -> None:
             )
 
 
+def warn_of_deaf_routers(spec: ResolvedSpec, warnings: Findings) -> None:
+    """Nodes on several segments without a tunnel, and nobody tells the routers about pods."""
+    network, first = spec.network, _first_nodes(spec)
+    option = PLUGINS[network.plugin].heard_by.get(network.backend)
+    if option is None or network.option(option) or len(first) < 2:
+        return
+    mode = " ".join(filter(None, (network.plugin, network.backend)))
+    warnings.add(
+        network.place,
+        f"{mode} with nodes in {len(first)} segments ({', '.join(first)})",
+        "routers that know which node has which pods",
+        f"pods of different segments do not reach each other: say {option}: true, and "
+        "routing: bgp under underlay",
+    )
+
+
 def _first_nodes(spec: ResolvedSpec) -> dict[str, Node]:
     """The first node of each segment that has one."""
     first: dict[str, Node] = {}

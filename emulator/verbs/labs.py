@@ -145,6 +145,8 @@ def verify_(arguments: argparse.Namespace) -> int:
         print(as_json({**report._asdict(), "good": report.good}))
     else:
         _say(report, arguments.matrix)
+        if report.deviations and report.kernel_s >= arguments.wait > 0:
+            print(f"daemons had {arguments.wait:g} s; podwire verify --wait S gives them longer")
     return 0 if report.good else 1
 
 

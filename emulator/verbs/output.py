@@ -14,8 +14,11 @@ def as_json(value: Any) -> str:
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Left-aligned columns two spaces apart, as kubectl prints them."""
-    texts = [[str(cell) for cell in row] for row in [[h.upper() for h in head], *rows]]
+    """Left-aligned columns two spaces apart, as kubectl prints them; None is an empty cell."""
+    texts = [
+        ["" if cell is None else str(cell) for cell in row]
+        for row in [[h.upper() for h in head], *rows]
+    ]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()

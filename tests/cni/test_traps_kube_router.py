@@ -9,7 +9,7 @@ import pytest
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec, faulted
-from emulator.errors import SpecError, Unsupported
+from emulator.errors import Unsupported
 from emulator.faults import Fault
 from emulator.ipam import allocate
 from emulator.plan import Plan
@@ -260,18 +260,6 @@ def test_of_routers_a_node_does_not_take_its_own_network() -> None:
     (speaker,) = (n for n in told(made, "n1")["neighbors"] if n["config"]["peer-as"] != 64512)
     assert speaker["config"]["peer-as"] == 4_200_000_001
     assert learnt(made, "n1") == learnt(TWO_RACKS, "n1"), "the rest is the default route's"
-
-
-@pytest.mark.parametrize(
-    ("routing", "options", "hint"),
-    [("static", {}, "routing: bgp"), ("bgp", {"rrServers": 1}, "a route reflector takes all")],
-)
-def test_routers_as_peers_are_refused_where_they_cannot_be(
-    routing: Any, options: dict[str, Any], hint: str
-) -> None:
-    about = spec("kube-router", peerRouters=True, **options)
-    with pytest.raises(SpecError, match=hint):
-        compile_spec(about._replace(routing=routing))
 
 
 # --- faults -------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import argparse
 import json
 import re
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -151,3 +152,18 @@ def test_the_schema_needs_no_spec(capsys: pytest.CaptureFixture[str]) -> None:
 def test_check_without_a_spec_says_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check"]) == 2
     assert "no spec" in capsys.readouterr().err
+
+
+def test_every_room_is_in_the_table_and_in_the_order_of_imports() -> None:
+    rooms = {
+        entry.stem + "/" * entry.is_dir()
+        for entry in (ROOT / "emulator").iterdir()
+        if (entry.suffix == ".py" or (entry / "__init__.py").exists())
+        and not entry.stem.startswith("_")
+    }
+    table = TEXT[ROOT / "docs/architecture.md"].partition("## Rooms")[2].partition("\n\n")[0]
+    assert rooms - set(re.findall(r"`([a-z_]+/?)`", table)) == set()
+    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]
+    (order,) = (c["layers"] for c in contracts["contracts"] if c["type"] == "layers")
+    ordered = {name for layer in order for name in re.split(r" [|:] ", layer)}
+    assert {f"emulator.{room.rstrip('/')}" for room in rooms} - ordered == set()
