@@ -5,9 +5,10 @@ with every router that it shares a segment with, by the addresses there, and one
 of addresses. It announces the networks of its interfaces and what it leads to nodes beside it, and
 passes on what it hears. Of paths with equally many systems it takes all (``merge paths``), so that
 a leaf spreads flows over its spines. Faithful to fabrics in operation: a cable without carrier ends
-its session at once
-(``check link``), timers are short, and routes into dead cables are ignored by the kernel. Not
-modelled: BFD, the same number on all spines, aggregation, authentication.
+its session at once (``check link``), timers are short, and routes into dead cables are ignored by
+the kernel. A neighbour that falls silent behind a live carrier is found out by the hold time, or
+sooner by BFD, which routers have among each other and not with nodes: the speakers of these have
+none. Not modelled: the same number on all spines, aggregation, authentication.
 
 A router's daemon that is dead is no neighbour to anybody; its kernel keeps what was there when
 it died, by the faults before that one.
@@ -37,10 +38,7 @@ SOCKET = "/run/bird/bird.ctl"
 Announcers = Mapping[str, Announced]
 """By node."""
 
-_LINKS = (
-    "check link yes",
-    "hold time 6",
-    "keepalive time 2",
+_RETRIES = (
     "connect delay time 1",
     "connect retry time 1",
     "error wait time 1, 4",
@@ -63,7 +61,7 @@ def daemons(
 def _config(
     spec: ResolvedSpec, at: Addressing, router: Router, announcers: Announcers, behind: Behind
 ) -> str:
-    numbers = as_numbers(spec)
+    numbers, (hold_time_s, bfd) = as_numbers(spec), spec.bgp
     statements: list[bird.Statement] = [
         bird.device(),
         *(bird.direct(["eth*"], family=_channel(one)) for one in at.families),
@@ -71,7 +69,8 @@ def _config(
             bird.kernel("where source = RTS_BGP", merge_paths=True, family=_channel(one))
             for one in at.families
         ),
-        bird.template("neighbours", _LINKS),
+        *([bird.bfd(["eth*"], *bfd)] if bfd else ()),
+        bird.template("neighbours", [*_silence(hold_time_s), *_RETRIES]),
     ]
     beside = [node for node in spec.nodes if node.segment in router.segments]
     for one in at.families:
@@ -87,7 +86,14 @@ def _config(
             statements.append(static)
     leads = any(behind.get(node.name) for node in beside)
 
-    def session(one: Addressing, name: str, segment: str, address: str, as_number: int) -> None:
+    def session(
+        one: Addressing,
+        name: str,
+        segment: str,
+        address: str,
+        as_number: int,
+        options: Sequence[str] = (),
+    ) -> None:
         own = bird.Speaker(one.router[router.name, segment], numbers[router.name])
         other = bird.Speaker(address, as_number)
         label = f"{name}-{segment}" if one is at else f"{name}-{segment}-{_channel(one)}"
@@ -98,6 +104,7 @@ def _config(
                 other,
                 exports=_OWN_AND_STATIC if leads else _OWN,
                 channel_options=["next hop self"],
+                options=options,
                 template="neighbours",
             )
         )
@@ -106,12 +113,19 @@ def _config(
         for other in spec.routers:
             if other is not router and segment in other.segments:
                 address = one.router[other.name, segment]
-                session(one, other.name, segment, address, numbers[other.name])
+                watched = ["bfd on"] if bfd else []
+                session(one, other.name, segment, address, numbers[other.name], watched)
         for node in spec.nodes:
             if node.segment == segment and node.name in announcers:
                 number = announcers[node.name].as_number
                 session(one, node.name, segment, one.node[node.name], number)
     return bird.config(_router_id(at, router, numbers[router.name]), statements)
+
+
+def _silence(hold_time_s: int) -> tuple[str, ...]:
+    """What ends a session; keepalives three times in the hold time, as RFC 4271 has it."""
+    keepalive_s = hold_time_s // 3
+    return ("check link yes", f"hold time {hold_time_s}", f"keepalive time {keepalive_s}")
 
 
 def _channel(at: Addressing) -> bird.Family:

@@ -23,7 +23,7 @@ from emulator.oracle import predict
 from emulator.plan import Plan
 from emulator.plan.resources import File, Hop, Route, Sysctl
 from emulator.spec import load, load_text
-from emulator.spec.resolved import Network, Node, ResolvedSpec, Router, Segment
+from emulator.spec.resolved import Bfd, Bgp, Network, Node, ResolvedSpec, Router, Segment
 from emulator.wires import Wires
 
 TOPOLOGIES = Path(__file__).parents[1] / "topologies"
@@ -312,6 +312,27 @@ def test_a_fabric_of_both_families() -> None:
     config = compile_spec(spec).get(("spine1", "file", fabric.CONFIG))
     assert type(config) is File
     assert "router id 0.0.0.3;" in config.text
+
+
+def test_routers_watch_each_other_and_not_the_nodes() -> None:
+    """The speakers of nodes have no BFD: a session that waits for it would tell nothing."""
+    spec = small_spec("calico", "bgp", routers=(("rack-a", "rack-b"),) * 2, peerWithRouters=True)
+    spec = spec._replace(routing="bgp", bgp=Bgp(90, Bfd(50, 3)))
+    plan = compile_spec(spec)
+    config = plan.get(("core1", "file", fabric.CONFIG))
+    assert type(config) is File
+    head, *bodies = config.text.split("\nprotocol bgp ")
+    assert 'protocol bfd {\n    interface "eth*" {\n        interval 50 ms;' in head
+    assert "hold time 90;\n    keepalive time 30;" in head
+    on = {body.partition(" from ")[0]: "bfd on;" in body for body in bodies}
+    assert on == {
+        "'core2-rack-a'": True,
+        "'core2-rack-b'": True,
+        "'n1-rack-a'": False,
+        "'n2-rack-a'": False,
+    }
+    of_nodes = (r for e in plan if type(r := e.resource) is File and r.ns in ("n1", "n2"))
+    assert not any("bfd" in file.text for file in of_nodes)
 
 
 def test_both_addresses_of_a_link_are_used() -> None:

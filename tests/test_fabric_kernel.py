@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 from callers import ROOT
+from waiting import until
 
 from emulator import Cluster, topo
+from emulator.place import Place
 from emulator.spec import load, load_text
-from emulator.spec.resolved import ResolvedSpec
+from emulator.spec.resolved import Bfd, Bgp, ResolvedSpec
 
 pytestmark = pytest.mark.kernel
 
@@ -55,6 +57,28 @@ def reached(cluster: Cluster) -> bool:
     found = [*report.deviations, *report.differences, *report.processes]
     assert report.good, f"under {cluster.facts().faults}:\n" + "\n".join(found)
     return all(s.holds for s in report.statements if s.number == "M3")
+
+
+def sessions(router: Place) -> dict[str, str]:
+    """What BIRD says of each session of BGP: ``Established``, or how far it is and why it ended."""
+    rows = (row.split(maxsplit=5) for row in birdc(router, "show", "protocols"))
+    return {row[0]: row[5].strip() for row in rows if row[1] == "BGP" and len(row) == 6}
+
+
+def watched(router: Place) -> dict[str, tuple[str, str]]:
+    """By neighbour, the state of the session of BFD, and the seconds until silence is an end."""
+    rows = (row.split() for row in birdc(router, "show", "bfd", "sessions"))
+    return {row[0]: (row[2], row[5]) for row in rows if len(row) == 6 and row[1] == "eth0"}
+
+
+def birdc(router: Place, *words: str) -> list[str]:
+    done = router.run(["birdc", *words], timeout_s=5.0)
+    return [row for row in done.stdout.decode().splitlines()[1:] if row]
+
+
+def ended(router: Place, session: str) -> str:
+    """Why it has ended; empty while it has not."""
+    return sessions(router)[session].partition("Error: ")[2].strip()
 
 
 def test_static_routes_spread_flows_and_do_not_turn_away(
@@ -125,13 +149,27 @@ def test_both_families_turn_away(up: Callable[[ResolvedSpec], Cluster]) -> None:
 
 
 def test_bgp_finds_out_what_no_cable_tells(up: Callable[[ResolvedSpec], Cluster]) -> None:
-    """Behind a switch nobody sees that a neighbour has lost its cable: the session times out."""
+    """Behind a switch nobody sees that a neighbour has lost its cable: the session times out, or
+    BFD has missed the neighbour long before."""
     lab = up(load_text(TWO_GATEWAYS))
+    far = lab.place("far")
     assert reached(lab)
     lab.fail("link", "two:eth1")
+    assert until(lambda: ended(far, "two-middle"), "far gives two up", 30.0) == "Hold timer expired"
     assert reached(lab)
     lab.fail("daemon", "one:bird")
     assert not reached(lab)
+    lab.heal()
+    lab.apply(lab.spec._replace(bgp=Bgp(90, Bfd(100, 5))))
+    up_in_half_a_second = dict.fromkeys(("192.168.2.1", "192.168.2.2"), ("Up", "0.500"))
+    until(lambda: watched(far) == up_in_half_a_second, "BFD sees both gateways", 30.0)
+    both = {"one-middle": "Established", "two-middle": "Established"}
+    until(lambda: sessions(far) == both, "both sessions are established", 30.0)
+    assert reached(lab)
+    lab.fail("link", "two:eth1")
+    assert until(lambda: ended(far, "two-middle"), "far gives two up", 30.0) == "BFD session down"
+    assert reached(lab)
+    assert watched(far)["192.168.2.1"] == ("Up", "0.500")
 
 
 def test_a_tree_of_switches(up: Callable[[ResolvedSpec], Cluster]) -> None:

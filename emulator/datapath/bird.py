@@ -110,6 +110,16 @@ def kernel(
     )
 
 
+def bfd(interfaces: Sequence[str], interval_ms: int, multiplier: int) -> Block:
+    """Bidirectional forwarding detection on these interfaces, for sessions that say ``bfd on``.
+
+    ``multiplier`` is 1 to 255: BIRD takes more and forgets the upper bits.
+    """
+    patterns = ", ".join(f'"{one}"' for one in interfaces)
+    times = (f"interval {interval_ms} ms", f"multiplier {multiplier}")
+    return Block("protocol bfd", (Block(f"interface {patterns}", times),))
+
+
 def static(
     label: str,
     routes: Sequence[str],

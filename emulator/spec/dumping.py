@@ -9,6 +9,7 @@ import yaml
 from emulator.cni.options import PLUGINS
 from emulator.spec.pods import BANDWIDTH, shorthand
 from emulator.spec.resolved import (
+    Bgp,
     Container,
     Host,
     Links,
@@ -20,7 +21,7 @@ from emulator.spec.resolved import (
     Segment,
 )
 from emulator.spec.scalars import plain_scalar
-from emulator.spec.values import quantity_text, rate_text
+from emulator.spec.values import duration_text, quantity_text, rate_text
 
 
 def dump_documents(spec: ResolvedSpec) -> str:
@@ -53,6 +54,7 @@ def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
         body["congestionControl"] = spec.congestion_control
     body["underlay"] = {
         "routing": spec.routing,
+        **({"bgp": _bgp(spec.bgp)} if spec.routing == "bgp" else {}),
         "segments": {s.name: _segment(s) for s in spec.segments},
         "routers": {r.name: {"segments": list(r.segments)} for r in spec.routers},
         "hosts": {h.name: _station(h) for h in spec.hosts},
@@ -76,6 +78,14 @@ def _network(network: Network) -> dict[str, Any]:
     for name, value in options.as_written(network.options).items():
         if network.backend in only_for.get(name, (network.backend,)):
             fields[name] = value
+    return fields
+
+
+def _bgp(bgp: Bgp) -> dict[str, Any]:
+    fields: dict[str, Any] = {"holdTime": duration_text(bgp.hold_time_s * 1000)}
+    if bgp.bfd is not None:
+        interval = duration_text(bgp.bfd.interval_ms)
+        fields["bfd"] = {"interval": interval, "multiplier": bgp.bfd.multiplier}
     return fields
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from emulator.spec import limits
 from emulator.spec.findings import one_of
 from emulator.spec.model import (
+    BgpDoc,
     HostDoc,
     LinksDoc,
     NodeCount,
@@ -16,7 +17,7 @@ from emulator.spec.model import (
     SegmentDoc,
 )
 from emulator.spec.references import References
-from emulator.spec.resolved import Host, Links, Node, Rate, Router, Switch
+from emulator.spec.resolved import Bfd, Bgp, Host, Links, Node, Rate, Router, Switch
 from emulator.spec.tree import Loc
 from emulator.spec.values import rate_text
 
@@ -76,6 +77,14 @@ def make_switches(segment: str, doc: SegmentDoc, refs: References) -> tuple[Swit
 def make_links(doc: LinksDoc, refs: References) -> Links:
     """The settings of all cables."""
     return Links(doc.mtu, doc.offload, make_rate(doc.rate, (*_UNDERLAY, "links"), refs))
+
+
+def make_bgp(doc: BgpDoc | None) -> Bgp:
+    """How soon routers give up a neighbour that is silent."""
+    if doc is None:
+        return Bgp()
+    bfd = Bfd(doc.bfd.interval, doc.bfd.multiplier) if doc.bfd else None
+    return Bgp(doc.holdTime // 1000, bfd)
 
 
 def make_rate(doc: RateDoc | int | None, here: Loc, refs: References) -> Rate | None:

@@ -19,7 +19,9 @@ from emulator.spec.values import (
     Cidrs,
     ClassName,
     CongestionControl,
+    HoldTime,
     InterfaceName,
+    Interval,
     LabelKey,
     LabelValue,
     Name,
@@ -107,6 +109,26 @@ class LeafSpineDoc(Grammar):
     )
 
 
+class BfdDoc(Grammar):
+    """Bidirectional forwarding detection beside each session between two routers."""
+
+    interval: Interval = Field(
+        default="100ms", validate_default=True, description="between two packets, both ways"
+    )
+    multiplier: int = Field(
+        default=5, ge=1, le=255, description="so many packets missing, the neighbour is gone"
+    )
+
+
+class BgpDoc(Grammar):
+    """How soon routers give up a neighbour that is silent."""
+
+    holdTime: HoldTime = Field(
+        default="6s", validate_default=True, description="silence that ends a session"
+    )
+    bfd: BfdDoc | None = Field(default=None, description="find silence out sooner; {} by default")
+
+
 class UnderlayDoc(Grammar):
     """What the nodes are cabled to."""
 
@@ -123,6 +145,7 @@ class UnderlayDoc(Grammar):
         default="static",
         description="static: shortest paths, equal ones shared; bgp: eBGP by BIRD on the routers",
     )
+    bgp: BgpDoc | None = Field(default=None, description="timers of routing: bgp")
     segments: dict[Name, SegmentDoc] = Field(
         default={"rack": SegmentDoc(cidr="192.168.50.0/24")}, min_length=1
     )

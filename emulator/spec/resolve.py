@@ -15,7 +15,14 @@ from emulator.spec import families, limits
 from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
 from emulator.spec.findings import Findings, nearest, one_of
-from emulator.spec.machines import make_hosts, make_links, make_nodes, make_routers, make_switches
+from emulator.spec.machines import (
+    make_bgp,
+    make_hosts,
+    make_links,
+    make_nodes,
+    make_routers,
+    make_switches,
+)
 from emulator.spec.model import ClusterDocument, ClusterSpec
 from emulator.spec.pods import CheckedPod, cluster_pods, manifest_pod
 from emulator.spec.references import References
@@ -68,6 +75,7 @@ def resolve(
         pods=(),
         place=at("spec"),
         routing=spec.underlay.routing,
+        bgp=make_bgp(spec.underlay.bgp),
     )
     in_host = not PLUGINS[spec.network.plugin].pod_network
     pods = chain(
@@ -79,6 +87,14 @@ def resolve(
     _check_pods(resolved.pods, spec.network.plugin, at("spec", "pods"), findings)
     _check_names(resolved, findings)
     _check_options(spec.network, resolved, checked.source, findings)
+    static = resolved.routing != "bgp" and not checked.unsure(*_UNDERLAY, "routing")
+    if static and spec.underlay.bgp:
+        findings.add(
+            at(*_UNDERLAY, "bgp", key=True),
+            "timers of BGP with routers that are routed statically",
+            "routers that speak BGP",
+            "say routing: bgp under spec.underlay",
+        )
     pod_cidr = at("spec", "podCIDR")
     if not resolved.ipv6:  # what has IPv6 has no such options
         for option, *words in spec.network.contradictions(resolved.pod_cidr):

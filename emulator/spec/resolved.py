@@ -98,6 +98,21 @@ class Router(NamedTuple):
     place: Place
 
 
+class Bfd(NamedTuple):
+    """Bidirectional forwarding detection (RFC 5880): a packet every so often, and how many of
+    them in a row may be missing until the neighbour is gone. Defaults are those of BIRD."""
+
+    interval_ms: int = 100
+    multiplier: int = 5
+
+
+class Bgp(NamedTuple):
+    """Timers of routers that speak BGP; without ``bfd`` only the hold time finds silence out."""
+
+    hold_time_s: int = 6
+    bfd: Bfd | None = None
+
+
 class Host(NamedTuple):
     """A host outside the cluster; it knows no pod networks. Else as a node."""
 
@@ -188,7 +203,7 @@ class ResolvedSpec(NamedTuple):
     """A whole cluster. Order of all sequences is the order of the file.
 
     ``pod_cidrs`` holds a network, or one of each family, the primary one first;
-    ``node_prefixes`` the length of a node's part of each.
+    ``node_prefixes`` the length of a node's part of each. ``bgp`` is of use where routing is bgp.
     """
 
     name: str
@@ -204,6 +219,7 @@ class ResolvedSpec(NamedTuple):
     pods: tuple[Pod, ...]
     place: Place
     routing: Routing = "static"
+    bgp: Bgp = Bgp()
 
     @property
     def pod_cidr(self) -> str:

@@ -1,4 +1,4 @@
-"""The values of a spec that have a grammar of their own: names, CIDRs, rates.
+"""The values of a spec that have a grammar of their own: names, CIDRs, rates, times.
 
 Each checker raises PydanticCustomError, whose context holds ``expected`` and ``hint``
 (and ``found`` where the value alone does not say what is wrong).
@@ -32,11 +32,13 @@ _INTERFACE: Final = re.compile(r"[!-.0-9;-~]{1,15}")
 _CLASS: Final = re.compile(r"[^:\0]+:[A-Za-z_][A-Za-z0-9_]*")
 _CIDR: Final = re.compile(r"[0-9]{1,3}(\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9a-f:]+/[0-9]{1,3}")
 _RATE: Final = re.compile(r"([0-9]{1,12})(?:\.([0-9]{1,9}))?\s*([A-Za-z/]*)")
+_DURATION: Final = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?\s*([A-Za-z]*)")
 _QUANTITY: Final = re.compile(
     r"([+-]?)([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,3})|([numkMGTPE]|[KMGTPE]i))?"
 )
 _EXPONENTS: Final = dict(zip(("n", "u", "m", "", *"kMGTPE"), range(-9, 19, 3), strict=True))
 _POWERS: Final = {f"{name}i": 1 << 10 * power for power, name in enumerate("KMGTPE", 1)}
+_MILLISECONDS: Final = {"ms": 1, "s": 1000}
 UNITS: Final = {"bit": 1, "kbit": 10**3, "mbit": 10**6, "gbit": 10**9}
 _UNUSABLE: Final[dict[IPv4Network | IPv6Network, str]] = {
     IPv4Network("0.0.0.0/8"): "this host",
@@ -148,6 +150,42 @@ def rate_text(bits: int) -> str:
     return f"{bits // factor}{unit}"
 
 
+def milliseconds(value: Any) -> int:
+    """``"1.5s"`` as 1500."""
+    expected, unit = "a time with its unit, such as 100ms or 9s", "the units are ms and s"
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    bare = isinstance(value, int | float) and not isinstance(value, bool)
+    if bare or (match is not None and not match[3]):
+        raise _wrong(expected, "a bare number has no unit: add ms or s")
+    if match is None:
+        raise _wrong(expected)
+    if match[3] not in _MILLISECONDS:
+        raise _wrong(expected, unit)
+    whole, fraction = match[1], match[2] or ""
+    scaled = int(whole + fraction) * _MILLISECONDS[match[3]]
+    if scaled % 10 ** len(fraction):
+        raise _wrong("a whole number of milliseconds")
+    return int(scaled // 10 ** len(fraction))
+
+
+def duration_text(value_ms: int) -> str:
+    """The shortest text of a time: 9000 as ``9s``, 100 as ``100ms``."""
+    return f"{value_ms}ms" if value_ms % 1000 else f"{value_ms // 1000}s"
+
+
+def _hold_time(value_ms: int) -> int:
+    if value_ms % 1000 or not 3000 <= value_ms <= 65_535_000:
+        quicker = "BGP knows no shorter one: bfd finds out sooner" if value_ms < 3000 else ""
+        raise _wrong("whole seconds from 3s to 65535s", quicker)
+    return value_ms
+
+
+def _interval(value_ms: int) -> int:
+    if not 10 <= value_ms <= 60_000:
+        raise _wrong("a time from 10ms to 60s")
+    return value_ms
+
+
 def bandwidth(text: str) -> int:
     """``"10M"``, a quantity of Kubernetes, as 10,000,000 bits per second, rounded up."""
     match = _QUANTITY.fullmatch(text) if len(text) <= 40 else None
@@ -244,6 +282,10 @@ BitsPerSecond = Annotated[
     BeforeValidator(bits_per_second),
     WithJsonSchema({"type": "string", "pattern": r"^[0-9.]+\s*([kKmMgG]?[bB][iI][tT])$"}),
 ]
+_TIME = WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?\s*(ms|s)$"})
+HoldTime = Annotated[int, BeforeValidator(milliseconds), AfterValidator(_hold_time), _TIME]
+"""In milliseconds, as the next."""
+Interval = Annotated[int, BeforeValidator(milliseconds), AfterValidator(_interval), _TIME]
 LabelKey = Annotated[str, AfterValidator(_label_key), _text(_LABEL_KEY)]
 LabelValue = Annotated[str, AfterValidator(_label_value), _text(_LABEL_VALUE)]
 Argument = Annotated[str, AfterValidator(_argument)]

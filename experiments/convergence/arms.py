@@ -14,6 +14,8 @@ HOLD_S: Final = 3
 LONG_HOLD_S: Final = 15
 WAY: Final = "way"
 """In a target: the spine that carries the stream, which is known only when it does."""
+BFD_MS: Final = 500
+"""After so many silent milliseconds BFD gives up a router: 5 times 100, when not told otherwise."""
 
 
 class Arm(NamedTuple):
@@ -92,6 +94,14 @@ def holds(arm: str, event: str) -> tuple[int, ...]:
     if not one.hold:
         return (0,)
     return (HOLD_S, LONG_HOLD_S) if (one.topology, event) == ("rack", "silent") else (HOLD_S,)
+
+
+def bfds(arm: str, event: str) -> tuple[int, ...]:
+    """The milliseconds in which the BFD of the routers gives up another one; 0: they have none.
+
+    Both where one router is silent to another, which only those that speak BGP can turn to use.
+    """
+    return (0, BFD_MS) if ARMS[arm].routing == "bgp" and event == "silent" else (0,)
 
 
 def fault(arm: str, event: str) -> tuple[str, str, str]:

@@ -27,9 +27,11 @@ from emulator.measure import arrivals
 from emulator.measure.arrivals import Step
 from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured
+from emulator.measure.wait import until
+from emulator.place import Place
 from emulator.spec import dump, load
 from emulator.spec.resolved import ResolvedSpec
-from experiments.convergence.arms import ARMS, EVENTS, QUICK, WAY, fault, holds, possible
+from experiments.convergence.arms import ARMS, EVENTS, QUICK, WAY, bfds, fault, holds, possible
 
 NAME = "convergence"
 QUESTION = "How long is traffic lost when a link, a node or a daemon fails, until routes are new?"
@@ -50,15 +52,16 @@ class Cell(NamedTuple):
 
 
 def matrix(quick: bool) -> Matrix:
-    """Every arm under every event that can be, by hold time; three cells when quick."""
+    """Every arm under every event that can be, by hold time and BFD; three cells when quick."""
     chosen = [
         (arm, event) for arm in ARMS for event in EVENTS
         if possible(arm, event) and (not quick or (arm, event) in QUICK)
     ]  # fmt: skip
     conditions = [
-        Condition(arm, {"event": event, "hold_s": hold_s})
+        Condition(arm, {"event": event, "hold_s": hold_s, "bfd_ms": bfd_ms})
         for arm, event in chosen
         for hold_s in (holds(arm, event)[:1] if quick else holds(arm, event))
+        for bfd_ms in bfds(arm, event)
     ]
     return Matrix(tuple(conditions), ())
 
@@ -81,6 +84,8 @@ def spec(condition: Condition) -> ResolvedSpec:
         "spec.network": {**arm.network, **hold},
         "spec.underlay.routing": arm.routing,
     }
+    if condition.factors["bfd_ms"]:
+        overrides["spec.underlay.bgp.bfd"] = {}
     return load(Path(__file__).with_name(f"{topology}.yaml"), overrides)
 
 
@@ -102,12 +107,22 @@ def experiment(settings: Settings) -> Experiment[Cell]:
                     *(Problem(f"lab of {condition.name}", text, "as in the plan")
                       for text in deviations)
                 )  # fmt: skip
+            for router in cluster.spec.routers if condition.factors["bfd_ms"] else ():
+                up = partial(_watching, cluster.place(router.name))
+                until(up, 30.0, "all sessions of BFD are up", place=router.name)
             yield Cell(cluster, seed)
 
     return Experiment(
         name=NAME, question=QUESTION, matrix=declared, metrics=METRICS, describe=describe,
         build=build, measure=partial(_measure, dict(settings.options)), headline=("outage_ms",),
     )  # fmt: skip
+
+
+def _watching(router: Place) -> bool:
+    """Whether all sessions of BFD are up, which daemons that have converged need not have."""
+    done = router.run(["birdc", "show", "bfd", "sessions"], timeout_s=10.0)
+    _, _, _, *rows = done.stdout.decode().strip().splitlines()
+    return bool(rows) and all(row.split()[2] == "Up" for row in rows)
 
 
 def _measure(options: dict[str, Any], cell: Cell, condition: Condition) -> Iterable[Measured]:

@@ -18,7 +18,7 @@ from experiments.convergence.arms import ARMS, EVENTS, TITLES, possible
 ROW_IN = 0.72
 HEAD_IN = 0.85
 LINES: Final[tuple[Any, ...]] = ("-", (0, (2, 1)))
-"""Of the first hold time, and of the second."""
+"""Of the first hold time, and of the second; without BFD, and with it."""
 
 
 class Series(NamedTuple):
@@ -28,6 +28,7 @@ class Series(NamedTuple):
     """
 
     hold_s: int
+    bfd_ms: int
     shares: Sequence[Mapping[float, float]]
     outages_s: Sequence[float]
     open: bool
@@ -45,7 +46,7 @@ def draw(
     text = figure.caption(
         "Share of a steady stream that was lost while something failed (first vertical "
         "line) and until it was mended (second one). In each panel the median of the longest gap; "
-        "≥: still open at the end of the stream; dashed: the longer hold time",
+        "≥: still open at the end of the stream; dashed: the longer hold time, or with BFD",
         run, summary, ["outage_ms"], marks="lines: medians over blocks, thin: single blocks",
         counts=[len(one.shares) for many in found.values() for one in many],
         factors=selection.factors(run, "outage_ms"),
@@ -60,17 +61,17 @@ def report(summary: Mapping[str, Any]) -> str:
 
 
 def series(run: StoredRun) -> dict[tuple[str, str], list[Series]]:
-    """By arm and event, the hold times in rising order."""
-    rows: dict[tuple[str, str, int], list[Any]] = {}
+    """By arm and event, the hold times in rising order, and without BFD before with it."""
+    rows: dict[tuple[str, str, int, int], list[Any]] = {}
     for row in run.complete():
         if row.metric == "outage_ms" and row.value is not None and not row.excluded:
-            where = (row.arm, str(row.factors["event"]), int(row.factors["hold_s"]))
-            rows.setdefault(where, []).append(row)
+            rows.setdefault(_where(row.arm, row.factors), []).append(row)
     found: dict[tuple[str, str], list[Series]] = {}
-    for (arm, event, hold_s), many in sorted(rows.items(), key=lambda item: item[0][2]):
+    for (arm, event, hold_s, bfd_ms), many in sorted(rows.items(), key=lambda item: item[0][2:]):
         found.setdefault((arm, event), []).append(
             Series(
                 hold_s,
+                bfd_ms,
                 [{at: lost / sent for at, sent, lost in row.detail["bins"]} for row in many],
                 [row.value / 1000 for row in many],
                 any(row.detail["open"] for row in many),
@@ -78,6 +79,11 @@ def series(run: StoredRun) -> dict[tuple[str, str], list[Series]]:
             )
         )
     return found
+
+
+def _where(arm: str, factors: Mapping[str, Any]) -> tuple[str, str, int, int]:
+    # runs from before there was BFD do not say that they have none
+    return arm, str(factors["event"]), int(factors["hold_s"]), int(factors.get("bfd_ms", 0))
 
 
 def panels(found: Mapping[tuple[str, str], Sequence[Series]]) -> Drawn:
@@ -139,8 +145,7 @@ def _words(axes: Axes, arm: str, event: str, many: Sequence[Series]) -> None:
                       fontsize=7, color="#777777")  # fmt: skip
         return
     texts = [
-        f"{'≥ ' if one.open else ''}{seconds(float(np.median(one.outages_s)))}"
-        f"{f' (hold {one.hold_s} s)' if len(many) > 1 else ''}"
+        f"{'≥ ' if one.open else ''}{seconds(float(np.median(one.outages_s)))}{_setting(one, many)}"
         for one in many
     ]
     axes.annotate(
@@ -148,6 +153,13 @@ def _words(axes: Axes, arm: str, event: str, many: Sequence[Series]) -> None:
         fontsize=7, linespacing=1.3, zorder=5,
         bbox={"facecolor": "white", "alpha": 0.8, "lw": 0, "pad": 1.0},
     )  # fmt: skip
+
+
+def _setting(one: Series, many: Sequence[Series]) -> str:
+    """What tells one from the others of its panel; empty where it is alone."""
+    hold = [f"hold {one.hold_s} s"] if len({other.hold_s for other in many}) > 1 else []
+    bfd = ["BFD" if one.bfd_ms else "no BFD"] if any(other.bfd_ms for other in many) else []
+    return f" ({', '.join(hold + bfd)})" if hold + bfd else ""
 
 
 def seconds(value: float) -> str:
@@ -158,7 +170,14 @@ def seconds(value: float) -> str:
 def _rows(arm: str, event: str, one: Series) -> list[dict[str, Any]]:
     times, medians = _medians(one)
     return [
-        {"arm": arm, "event": event, "hold_s": one.hold_s, "time_s": at, "lost_share": share}
+        {
+            "arm": arm,
+            "event": event,
+            "hold_s": one.hold_s,
+            "bfd_ms": one.bfd_ms,
+            "time_s": at,
+            "lost_share": share,
+        }
         for at, share in zip(times, medians, strict=True)
     ]
 
@@ -166,20 +185,20 @@ def _rows(arm: str, event: str, one: Series) -> list[dict[str, Any]]:
 def outages(summary: Mapping[str, Any]) -> Table:
     """A line for each condition: outage, recovery after the repair, datagrams lost."""
     cells = {
-        (cell["arm"], cell["factors"]["event"], cell["factors"]["hold_s"], cell["metric"]): cell
-        for cell in summary["cells"]
+        (_where(cell["arm"], cell["factors"]), cell["metric"]): cell for cell in summary["cells"]
     }
     columns = (("outage_ms", 1000.0), ("recovery_ms", 1000.0), ("lost_packets", 1.0))
     rows = [
         (
             style.look(arm).label,
             TITLES[event],
-            f"{hold_s}" if hold_s else "–",
-            *(table.spread(cells[arm, event, hold_s, metric], scale) for metric, scale in columns),
+            f"{where[2]}" if where[2] else "–",
+            f"{where[3]}" if where[3] else "–",
+            *(table.spread(cells[where, metric], scale) for metric, scale in columns),
         )
         for arm in ARMS
         for event in EVENTS
-        for hold_s in sorted({h for a, e, h, _ in cells if (a, e) == (arm, event)})
+        for where in sorted({one for one, _ in cells if one[:2] == (arm, event)})
     ]
-    right = ("hold time (s)", "outage (s)", "after the repair (s)", "datagrams lost")
+    right = ("hold time (s)", "BFD (ms)", "outage (s)", "after the repair (s)", "datagrams lost")
     return Table(("network", "what fails", *right), tuple(rows), frozenset(right))

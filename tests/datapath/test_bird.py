@@ -38,6 +38,13 @@ protocol kernel {
     };
 }
 
+protocol bfd {
+    interface "eth*" {
+        interval 100 ms;
+        multiplier 3;
+    };
+}
+
 protocol static 'blocks' {
     ipv4 { };
     route 10.244.1.0/26 blackhole;
@@ -52,6 +59,7 @@ protocol bgp 'spine-1' from peers {
     local 10.0.0.1 as 65001;
     neighbor 10.0.0.2 as 65002;
     check link yes;
+    bfd on;
     ipv4 {
         import all;
         export where source = RTS_BGP;
@@ -70,6 +78,7 @@ def test_a_whole_file() -> None:
             bird.device(),
             bird.direct(["eth*", "-cali*"]),
             bird.kernel("filter own", merge_paths=True, learn=True),
+            bird.bfd(["eth*"], 100, 3),
             bird.static("blocks", ["10.244.1.0/26 blackhole"]),
             bird.template("peers", ["direct", "hold time 9"]),
             bird.bgp(
@@ -78,7 +87,7 @@ def test_a_whole_file() -> None:
                 bird.Speaker("10.0.0.2", 65002),
                 exports="where source = RTS_BGP",
                 channel_options=["next hop self"],
-                options=["check link yes"],
+                options=["check link yes", "bfd on"],
                 template="peers",
             ),
         ],

@@ -50,6 +50,20 @@ def test_hold_times_are_those_of_the_sessions() -> None:
             assert str(hold_s) in compile_spec(experiment.spec(condition)).text()
 
 
+def test_bfd_is_tried_where_routers_can_turn_away_from_silence() -> None:
+    """And its time is that of the configurations."""
+    tried = set()
+    for condition in experiment.matrix(False).conditions:
+        bgp = experiment.spec(condition).bgp
+        found_ms = bgp.bfd.interval_ms * bgp.bfd.multiplier if bgp.bfd else 0
+        assert found_ms == condition.factors["bfd_ms"], condition.name
+        assert found_ms < 1000 * bgp.hold_time_s
+        if found_ms:
+            tried.add((condition.arm, condition.factors["event"]))
+            assert "bfd on;" in compile_spec(experiment.spec(condition)).text()
+    assert tried == {(arm, "silent") for arm in ("bgp-fabric", "calico-tor", "kube-router-tor")}
+
+
 def test_every_arm_meets_every_event_that_it_can() -> None:
     found = {(one.arm, one.factors["event"]) for one in experiment.matrix(False).conditions}
     missing = {(arm, event) for arm in arms.ARMS for event in arms.EVENTS} - found
@@ -88,7 +102,9 @@ class Lab:
 
     def __init__(self) -> None:
         self.leaf = Counted()
-        self.spec = experiment.spec(Condition("bgp-fabric", {"event": "link", "hold_s": 0}))
+        self.spec = experiment.spec(
+            Condition("bgp-fabric", {"event": "link", "hold_s": 0, "bfd_ms": 0})
+        )
 
     def place(self, name: str) -> Counted:
         assert name == "leaf1"
@@ -144,7 +160,7 @@ def test_the_figure_and_the_table_have_every_condition(tmp_path: Path) -> None:
     table = plots.outages(summarise(run))
     assert len(table.rows) == len(experiment.matrix(False).conditions)
     assert ("static routes", "node", "–") in {row[:3] for row in table.rows}
-    assert table.rows[0][3].startswith("18.0 ") or table.rows[0][3].startswith("18")
+    assert table.rows[0][4].startswith("18")
 
 
 def test_the_figure_can_be_read_and_says_what_is_open() -> None:
@@ -155,6 +171,14 @@ def test_the_figure_can_be_read_and_says_what_is_open() -> None:
     assert "18.0 s" in words
     assert "no daemon" in words
     assert "≥ 18.0 s (hold 3 s)\n≥ 18.0 s (hold 15 s)" in words
+    assert "18.0 s (no BFD)\n18.0 s (BFD)" in words
+
+
+def test_a_run_without_the_factor_is_one_without_bfd() -> None:
+    rows = [row._replace(factors={k: v for k, v in row.factors.items() if k != "bfd_ms"})
+            for row in stored().rows if not row.factors["bfd_ms"]]  # fmt: skip
+    found = plots.series(stored()._replace(rows=tuple(rows)))
+    assert {one.bfd_ms for many in found.values() for one in many} == {0}
 
 
 @pytest.mark.parametrize(("value", "words"), [(0.0, "0 ms"), (0.085, "85 ms"), (5.23, "5.2 s")])

@@ -57,6 +57,22 @@ annotations = st.fixed_dictionaries(
 )
 
 
+timers = st.fixed_dictionaries(
+    {},
+    optional={
+        "holdTime": st.integers(3, 65535).map("{}s".format),
+        "bfd": st.fixed_dictionaries(
+            {},
+            optional={
+                "interval": st.sampled_from(["0.25s", "60 s"])
+                | st.integers(10, 60_000).map("{}ms".format),
+                "multiplier": st.integers(1, 255),
+            },
+        ),
+    },
+)
+
+
 @st.composite
 def networks(draw: st.DrawFn) -> dict[str, Any]:
     plugin = draw(st.sampled_from(["none", "host", "flannel", "flannel", "kubenet"]))
@@ -126,6 +142,8 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
                 )
             ),
         }
+    if draw(st.booleans()):
+        underlay |= {"routing": "bgp", "bgp": draw(timers)}
     spec: dict[str, Any] = {"network": network, "underlay": underlay}
     if draw(st.booleans()):
         spec["nodes"] = {"count": draw(st.integers(1, 5)), "spread": segments, "prefix": "node-"}

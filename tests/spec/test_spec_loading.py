@@ -16,7 +16,7 @@ from emulator.spec import (
     schema,
     values,
 )
-from emulator.spec.resolved import Bandwidth, Container, Links, Place, Rate, Segment
+from emulator.spec.resolved import Bandwidth, Bfd, Bgp, Container, Links, Place, Rate, Segment
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 HEAD = "apiVersion: podwire/v1\nkind: Cluster\nmetadata: {name: x}\nspec:\n"
@@ -40,6 +40,20 @@ def test_everything_has_a_default() -> None:
     assert spec.links == Links(1500, "wire", None)
     assert (spec.routers, spec.hosts, spec.pods) == ((), (), ())
     assert spec.congestion_control is None
+
+
+@pytest.mark.parametrize(
+    ("written", "bgp"),
+    [
+        ("", Bgp(6, None)),
+        ("bgp: {holdTime: 90s}", Bgp(90, None)),
+        ("bgp: {bfd: {}}", Bgp(6, Bfd(100, 5))),
+        ("bgp: {holdTime: 3000ms, bfd: {interval: 0.3s, multiplier: 3}}", Bgp(3, Bfd(300, 3))),
+    ],
+)
+def test_timers_of_routers_have_units_and_defaults(written: str, bgp: Bgp) -> None:
+    text = f"{HEAD}{FLANNEL}  nodes: {{count: 1}}\n  underlay: {{routing: bgp, {written}}}\n"
+    assert load_text(text).bgp == bgp
 
 
 def test_counted_nodes_take_turns_on_the_segments() -> None:
