@@ -173,11 +173,17 @@ class CalicoOptions(NetworkOptions):
         default="Always", description="CrossSubnet: no tunnel between nodes of one subnet"
     )
     blockSize: int = Field(default=26, ge=20, le=32, description="prefix length of a block")
+    blockSizeIPv6: int = Field(
+        default=122, ge=116, le=128, description="prefix length of a block of IPv6"
+    )
     strictAffinity: bool = Field(
         default=False, description="no address of another node's block, ever"
     )
     maxBlocksPerHost: int = Field(default=20, ge=1, description="blocks that a node can claim")
     natOutgoing: bool = Field(default=True, description="masquerade what leaves the pool")
+    natOutgoingIPv6: bool = Field(
+        default=False, description="masquerade what leaves the pool of IPv6"
+    )
     asNumber: int = Field(
         default=64512, ge=1, le=4_294_967_294, description="bgp: autonomous system of the nodes"
     )
@@ -410,7 +416,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "weave": Plugin(
         WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False
     ),
-    "calico": Plugin(CalicoOptions, ("vxlan", "bgp"), node_subnets=False),
+    "calico": Plugin(CalicoOptions, ("vxlan", "bgp"), node_subnets=False, ipv6=("vxlan", "bgp")),
 }
 """All plugins of this version by name."""
 

@@ -98,7 +98,7 @@ def _family(spec: ResolvedSpec, index: int, problems: list[Problem]) -> Addressi
         gateway, pod, owned = _weave(spec, node, problems)
         subnet = {name: _holder(owned[name], address) for name, address in gateway.items()}
     elif spec.network.plugin == "calico":
-        owned, tunnel, own, borrowed = blocks.assign(spec, problems)
+        owned, tunnel, own, borrowed = blocks.assign(spec, cidr, problems)
         pod = _with_host_network(spec, node, own)
     else:
         subnet, gateway, pod = _pods(spec, cidr, prefix, node, problems)

@@ -193,6 +193,8 @@ NODES_AND_PODS = {
     "tree-topo": (4, 4),
     "two-racks": (4, 8),
     "calico-bgp": (3, 6),
+    "calico-bgp-dual-stack": (3, 3),
+    "calico-dual-stack": (3, 6),
     "calico-cross-subnet": (4, 8),
     "calico-route-reflector": (5, 5),
     "calico-tor": (4, 4),
