@@ -405,7 +405,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
         one_segment=_HOST_GW_NEEDS_ONE_SEGMENT,
         ipv6=_FLANNEL_IPV6,
     ),
-    "kube-router": Plugin(KubeRouterOptions),
+    "kube-router": Plugin(KubeRouterOptions, ipv6=("",)),
     "canal": Plugin(
         CanalOptions,
         _FLANNEL_BACKENDS,
