@@ -16,7 +16,7 @@ class Family(NamedTuple):
     bits: int
     default: str
     """The destination of a default route in a plan."""
-    nft: str
+    nft: Literal["ip", "ip6"]
     multicast: str
     ttl: str
 

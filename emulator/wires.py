@@ -29,14 +29,14 @@ class Wires:
     """The cables of a spec under a set of faults. Every reason is a sentence, empty if all is well.
 
     ``segment`` is the segment of each node and outside host. Faults are in the order in which
-    they came.
+    they came. ``listener``: the daemon by which nodes hear routers, where they do.
     """
 
-    def __init__(self, spec: ResolvedSpec, faults: Iterable[Fault]) -> None:
+    def __init__(self, spec: ResolvedSpec, faults: Iterable[Fault], listener: str = "bird") -> None:
         stations: list[Node | Host] = [*spec.nodes, *spec.hosts]
         self.segment = {x.name: x.segment for x in stations}
         self._home = {p.id: p.node for p in spec.pods}
-        self._spec, self._order = spec, tuple(faults)
+        self._spec, self._order, self._listener = spec, tuple(faults), listener
         self._faults = frozenset(self._order)
         self._routers = spec.routers
         self._by_name = {r.name: r for r in spec.routers}
@@ -115,7 +115,7 @@ class Wires:
         """The routers that tell a node of the best ways to a segment, where nodes listen."""
         if near not in self._listening:
             return []
-        now = self.before(Fault("daemon", f"{near}:bird"))
+        now = self.before(Fault("daemon", f"{near}:{self._listener}"))
         start = self.segment[near]
         far = now._far(goal)
         told = [r for r in self._met[start] if r.name in far and not now._unheard(r.name, start)]
@@ -247,7 +247,7 @@ class Wires:
         """What still carried before the first of these faults came; this where none has come."""
         for place, one in enumerate(self._order):
             if one in faults:
-                return Wires(self._spec, self._order[:place])
+                return Wires(self._spec, self._order[:place], self._listener)
         return self
 
     def down(self, name: str, interface: str) -> str:

@@ -134,6 +134,14 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         FLANNEL | {"backend": "host-gw", "families": "6", "host_pods": ("n1",)},
         (("interface", "n1:eth0"),),
     ),
+    "calico-dual-stack": (
+        CALICO | {"backend": "vxlan", "families": "46", "host_pods": ("n2",), **TWO_RACKS},
+        (),
+    ),
+    "calico-bgp-dual-stack-daemon-dead": (
+        CALICO | {"families": "46", "nodes": ("rack-a",) * 3},
+        (("daemon", "n2:bird6"),),
+    ),
     "canal-dual-stack": (CANAL | {"families": "64", "pods_per_node": 1}, ()),
     "canal-ipv6-without-a-router": (
         CANAL
@@ -236,7 +244,7 @@ def specs(
         peering = draw(st.sampled_from(PEERINGS)) if backend == "bgp" else {}
         modes = ("Always", "CrossSubnet") if backend == "vxlan" else ("Always",)
         options = {"vxlanMode": draw(st.sampled_from(modes)), "natOutgoing": draw(st.booleans())}
-        options |= peering
+        options |= {"natOutgoingIPv6": draw(st.booleans()), **peering}
     made = small_spec(
         plugin,
         backend,
@@ -343,7 +351,7 @@ def test_pods_reach_each_other_both_ways_or_neither(
 def _takes_another_source(spec: ResolvedSpec, probe: Probe, expected: Expectation) -> bool:
     """A node without an address of IPv6 towards its pods takes one of those that it still has."""
     pods = {p.id for p in spec.pods if not p.host_network}
-    routed = spec.network.plugin == "canal" and family(probe.address) is IPV6
+    routed = spec.network.plugin in ("canal", "calico") and family(probe.address) is IPV6
     return routed and probe.client not in pods and expected.outcome == "delivered"
 
 
@@ -406,6 +414,24 @@ def test_a_router_that_died_first_still_knows_pods_that_all_others_have_forgotte
     assert ttl("n2-p1", "n1-p1", speaker, router) == 0
     assert ttl("n2-p1", "n1-p1", router, speaker) == 61
     assert ttl("n2", "n1-p1", router, speaker) == 62
+
+
+@pytest.mark.parametrize("families", ["4", "6"])
+def test_a_router_that_died_still_leads_an_outside_host_to_the_pods_that_it_knew(
+    families: str,
+) -> None:
+    about = CALICO | {"nodeToNodeMeshEnabled": False, "peerWithRouters": True}
+    about |= {"natOutgoing": False, "families": families, "nodes": ("rack-a",)}
+    spec = small_spec(**about)._replace(routing="bgp")
+    name = "n1:bird6" if families == "6" else "n1:bird"
+    speaker, router = (fault(spec, "daemon", one) for one in (name, "core1:bird"))
+
+    def reached(*faults: Fault) -> bool:
+        matrix = predict(spec, allocate(spec), faults)
+        return next(e for p, e in matrix.items() if p.server == "out1").outcome == "delivered"
+
+    assert reached() and reached(router) and reached(router, speaker)
+    assert not reached(speaker) and not reached(speaker, router)
 
 
 def test_segments_without_a_router_are_lost() -> None:

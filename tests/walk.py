@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 from emulator.plan import Plan
 from emulator.plan.resources import Addr, Fdb, Hop, Interface, Neigh, Route, Veth, Vxlan
@@ -18,18 +18,19 @@ GATEWAY = "169.254.1.1"
 LOST: tuple[str, int] = ("", 0)
 
 End = tuple[str, str]
+Prefix = IPv4Network | IPv6Network
 
 
 class Walk:
     """The ways of one plan."""
 
     def __init__(self, plan: Plan) -> None:
-        self._addrs: dict[str, dict[str, list[IPv4Network]]] = defaultdict(dict)
+        self._addrs: dict[str, dict[str, list[Prefix]]] = defaultdict(dict)
         self._up: set[End] = set()
         self._ports: dict[End, list[str]] = defaultdict(list)
         self._master: dict[End, str] = {}
         self._peer: dict[End, End] = {}
-        self._routes: dict[str, list[tuple[IPv4Network, Route]]] = defaultdict(list)
+        self._routes: dict[str, list[tuple[Prefix, Route]]] = defaultdict(list)
         self._neighbours: dict[tuple[str, str, str], str] = {}
         self._behind: dict[tuple[str, str, str], str] = {}
         self._tunnels: set[End] = set()
@@ -37,7 +38,7 @@ class Walk:
             if type(r) is Addr:
                 address = r.address.partition("/")[0]
                 networks = self._addrs[r.ns].setdefault(address, [])
-                networks.append(IPv4Network(r.address, strict=False))
+                networks.append(ip_network(r.address, strict=False))
                 connected = Route(r.ns, str(networks[-1]), "", r.dev, scope="link")
                 self._routes[r.ns].append((networks[-1], connected))
             elif type(r) is Interface:
@@ -50,7 +51,7 @@ class Walk:
                 self._peer[r.peer_ns, r.peer] = (r.ns, r.name)
             elif type(r) is Route:
                 dst = "0.0.0.0/0" if r.dst == "default" else r.dst
-                self._routes[r.ns].append((IPv4Network(dst), r))
+                self._routes[r.ns].append((ip_network(dst), r))
             elif type(r) is Neigh:
                 self._neighbours[r.ns, r.dev, r.address] = r.lladdr
             elif type(r) is Fdb:
@@ -74,7 +75,7 @@ class Walk:
         return found or {LOST}
 
     def _hops(self, ns: str, address: str) -> tuple[Hop, ...]:
-        number = IPv4Address(address)
+        number = ip_address(address)
         fitting = [
             (-net.prefixlen, route.metric, index)
             for index, (net, route) in enumerate(self._routes[ns])

@@ -6,30 +6,34 @@ masquerading of what leaves the cluster, a node's address not counting as outsid
 node with kube-router's sets and policies, a full mesh of iBGP or route reflectors, GoBGP's own
 timers; routes of protocol 17 to next hops of the node's own subnet and to no others; with overlay
 on (the default) the rule that sends pods to table 77, which holds nothing as long as no tunnel
-stands. Settings such as ``rp_filter`` kube-router only loosens where it finds them strict: they
-are loose here.
+stands. With IPv6 the bridge, the rules and the routes are there for each family, while a node has
+one session with another one, about both. Settings such as ``rp_filter`` kube-router only loosens
+where it finds them strict: they are loose here.
 
 Other than the real one: ``gobgpd`` and the watcher beside it are two processes where kube-router
 is one, so each can die alone; a route that is not heard of again after a restart is removed, where
 kube-router leaves it for good. The ipsets ``kube-router-pod-subnets`` and ``kube-router-node-ips``
 are nftables sets of the same names in the table of the rule that asks them. The hold time is that
-of all sessions; kube-router sets it for sessions with routers alone.
+of all sessions; kube-router sets it for sessions with routers alone. In the table of IPv6 the sets
+lack the prefix ``inet6:`` that ipset has them under: nftables takes no colon.
 
 Not modelled: tunnels (IPIP, GUE), so a cluster that needs one is refused; the service proxy and
-policies; ``/etc/iproute2/rt_tables`` and the CNI configuration; IPv6.
+policies; ``/etc/iproute2/rt_tables`` and the CNI configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 
 from emulator.cni import kube_router_bgp as bgp
 from emulator.cni.context import Context, Learnt
 from emulator.datapath import bridged, gobgp
 from emulator.datapath.autonomous import Announced
 from emulator.errors import Problem, Unsupported
+from emulator.family import IPV6
 from emulator.faults import Fault
+from emulator.ipam import Addressing
 from emulator.plan.resources import File, NftTable, Resource, Route, Rule, daemon
 from emulator.spec.resolved import Node, Pod, ResolvedSpec
 
@@ -46,12 +50,17 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     """Everything on one node, its pods excepted. Unsupported where it would take a tunnel."""
     spec, at = context.spec, context.addressing
     _refuse_tunnels(spec)
-    yield from bridged.bridge(_bridge(context, node))
-    if spec.network.option("enableOverlay"):
-        yield Rule(node.name, _RULE_PRIORITY, f"from {at.node_subnet[node.name]}", TUNNELS)
-    if spec.network.option("enablePodEgress"):
-        yield _egress(context, node)
-    yield NftTable(node.name, "ip", "filter", _FILTER.format(bridge=BRIDGE, uplink=node.interface))
+    yield from bridged.bridge(_bridge(context, at, node))
+    for other in at.others:
+        yield from bridged.bridge_addresses(_bridge(context, other, node))
+    for one in at.families:
+        ip, subnet = one.family.nft, one.node_subnet[node.name]
+        if spec.network.option("enableOverlay"):
+            yield Rule(node.name, _RULE_PRIORITY, f"from {subnet}", TUNNELS, ip)
+        if spec.network.option("enablePodEgress"):
+            yield _egress(context, one, node)
+        words = {"ip": ip, "bridge": BRIDGE, "uplink": node.interface}
+        yield NftTable(node.name, ip, "filter", _FILTER.format(**words))
     yield File(node.name, CONFIG, bgp.config(context, node))
     restarting = bool(spec.network.option("bgpGracefulRestart"))
     speaker = daemon(node.name, bgp.SPEAKER, gobgp.argv(CONFIG, restarting=restarting), CONFIG)
@@ -62,10 +71,10 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
 
 def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod on its node's bridge."""
-    spec = context.spec
-    return bridged.pod(
-        _bridge(context, node), pod.id, context.addressing.pod[pod.id], spec.congestion_control
-    )
+    at, pinned = context.addressing, context.spec.congestion_control
+    yield from bridged.pod(_bridge(context, at, node), pod.id, at.pod[pod.id], pinned)
+    for other in at.others:
+        yield from bridged.pod_addresses(_bridge(context, other, node), pod.id, other.pod[pod.id])
 
 
 def learnt(context: Context, node: Node) -> Learnt:
@@ -74,7 +83,7 @@ def learnt(context: Context, node: Node) -> Learnt:
     Where a daemon of the node is dead, they are those of when it died; an interface that goes
     down takes them with it all the same.
     """
-    at, wires = context.addressing, context.wires
+    wires = context.wires
     if wires.down(node.name, node.interface):
         return
     followed = wires.before(Fault("daemon", f"{node.name}:{bgp.SPEAKER}"),
@@ -82,8 +91,9 @@ def learnt(context: Context, node: Node) -> Learnt:
     sessions = bgp.Sessions(context.spec, followed)
     for peer in context.spec.nodes:
         if peer.segment == node.segment and sessions.hears(node.name, peer.name):
-            subnet, via = at.node_subnet[peer.name], at.node[peer.name]
-            yield WATCHER, Route(node.name, subnet, via, node.interface, proto=PROTOCOL)
+            for at in context.addressing.families:
+                subnet, via = at.node_subnet[peer.name], at.node[peer.name]
+                yield WATCHER, Route(node.name, subnet, via, node.interface, proto=PROTOCOL)
 
 
 def announced(context: Context, node: Node) -> Announced | None:
@@ -91,15 +101,16 @@ def announced(context: Context, node: Node) -> Announced | None:
     option = context.spec.network.option
     if not option("peerRouters") or context.wires.dead(node.name, bgp.SPEAKER):
         return None
-    return Announced(int(option("clusterAsn")), (context.addressing.node_subnet[node.name],))
+    subnets = tuple(at.node_subnet[node.name] for at in context.addressing.families)
+    return Announced(int(option("clusterAsn")), subnets)
 
 
-def _bridge(context: Context, node: Node) -> bridged.BridgeSettings:
+def _bridge(context: Context, at: Addressing, node: Node) -> bridged.BridgeSettings:
     return bridged.BridgeSettings(
         node=node.name,
         bridge=BRIDGE,
-        gateway=context.addressing.gateway[node.name],
-        prefix=context.spec.node_prefix,
+        gateway=at.gateway[node.name],
+        prefix=at.prefix,
         mtu=context.spec.links.mtu,
         offload=context.spec.links.offload,
         hairpin=True,
@@ -129,25 +140,23 @@ def _refuse_tunnels(spec: ResolvedSpec) -> None:
 
 
 def _watcher(context: Context, node: Node) -> tuple[str, ...]:
-    spec, at = context.spec, context.addressing
-    segment = next(s for s in spec.segments if s.name == node.segment)
-    words = {
-        "announce": at.node_subnet[node.name],
-        "address": at.node[node.name],
-        "subnet": segment.cidr,
-        "dev": node.interface,
-        "period": str(spec.network.option("injectedRoutesSyncPeriod")),
-    }
-    return ("gobgp-routes", *(word for k, v in words.items() for word in (f"--{k}", v)))
+    words: list[str] = []
+    for at in context.addressing.families:
+        words += ["--announce", at.node_subnet[node.name], "--address", at.node[node.name]]
+        words += ["--subnet", at.segment[node.segment]]
+    period = str(context.spec.network.option("injectedRoutesSyncPeriod"))
+    return ("gobgp-routes", *words, "--dev", node.interface, "--period", period)
 
 
-def _egress(context: Context, node: Node) -> NftTable:
-    at, nodes = context.addressing, context.spec.nodes
+def _egress(context: Context, at: Addressing, node: Node) -> NftTable:
+    nodes = context.spec.nodes
     return NftTable(
         node.name,
-        "ip",
+        at.family.nft,
         "nat",
         _NAT.format(
+            ip=at.family.nft,
+            kind="ipv6_addr" if at.family is IPV6 else "ipv4_addr",
             nodes=_elements(at.node[n.name] for n in nodes),
             pods=_elements(at.node_subnet[n.name] for n in nodes),
         ),
@@ -155,36 +164,37 @@ def _egress(context: Context, node: Node) -> NftTable:
 
 
 def _elements(prefixes: Iterator[str]) -> str:
-    """In nft's order, two in a row, as it lists them."""
-    found = sorted(prefixes, key=lambda text: IPv4Address(text.partition("/")[0]))
-    rows = [", ".join(found[at : at + 2]) for at in range(0, len(found), 2)]
+    """In nft's order, two in a row, of IPv6 one, as it lists them."""
+    found = sorted(prefixes, key=lambda text: ip_address(text.partition("/")[0]))
+    few = 1 if ":" in found[0] else 2
+    rows = [", ".join(found[at : at + few]) for at in range(0, len(found), few)]
     return ",\n\t\t\t     ".join(rows)
 
 
 _NAT = """\
-table ip nat {{
+table {ip} nat {{
 	set kube-router-node-ips {{
-		type ipv4_addr
+		type {kind}
 		elements = {{ {nodes} }}
 	}}
 
 	set kube-router-pod-subnets {{
-		type ipv4_addr
+		type {kind}
 		flags interval
 		elements = {{ {pods} }}
 	}}
 
 	chain POSTROUTING {{
 		type nat hook postrouting priority srcnat; policy accept;
-		ip saddr @kube-router-pod-subnets ip daddr != @kube-router-pod-subnets \
-ip daddr != @kube-router-node-ips masquerade fully-random
+		{ip} saddr @kube-router-pod-subnets {ip} daddr != @kube-router-pod-subnets \
+{ip} daddr != @kube-router-node-ips masquerade fully-random
 	}}
 }}
 """
 
 # each was put before the one that stood first, so the last of them leads
 _FILTER = """\
-table ip filter {{
+table {ip} filter {{
 	chain FORWARD {{
 		type filter hook forward priority filter; policy accept;
 		oifname "{uplink}" accept comment "allow outbound node port traffic on node interface \

@@ -174,11 +174,17 @@ class CalicoOptions(NetworkOptions):
         default="Always", description="CrossSubnet: no tunnel between nodes of one subnet"
     )
     blockSize: int = Field(default=26, ge=20, le=32, description="prefix length of a block")
+    blockSizeIPv6: int = Field(
+        default=122, ge=116, le=128, description="prefix length of a block of IPv6"
+    )
     strictAffinity: bool = Field(
         default=False, description="no address of another node's block, ever"
     )
     maxBlocksPerHost: int = Field(default=20, ge=1, description="blocks that a node can claim")
     natOutgoing: bool = Field(default=True, description="masquerade what leaves the pool")
+    natOutgoingIPv6: bool = Field(
+        default=False, description="masquerade what leaves the pool of IPv6"
+    )
     asNumber: int = Field(
         default=64512, ge=1, le=4_294_967_294, description="bgp: autonomous system of the nodes"
     )
@@ -415,7 +421,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
         one_segment=_HOST_GW_NEEDS_ONE_SEGMENT,
         ipv6=_FLANNEL_IPV6,
     ),
-    "kube-router": Plugin(KubeRouterOptions, heard_by={"": "peerRouters"}),
+    "kube-router": Plugin(KubeRouterOptions, ipv6=("",), heard_by={"": "peerRouters"}),
     "canal": Plugin(
         CanalOptions,
         _FLANNEL_BACKENDS,
@@ -427,7 +433,11 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
         WeaveOptions, ("fastdp", "sleeve"), pod_cidr="10.32.0.0/12", node_subnets=False
     ),
     "calico": Plugin(
-        CalicoOptions, ("vxlan", "bgp"), node_subnets=False, heard_by={"bgp": "peerWithRouters"}
+        CalicoOptions,
+        ("vxlan", "bgp"),
+        node_subnets=False,
+        ipv6=("vxlan", "bgp"),
+        heard_by={"bgp": "peerWithRouters"},
     ),
 }
 """All plugins of this version by name."""

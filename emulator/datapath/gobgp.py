@@ -11,6 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from emulator.family import IPV4, Family, family
+
 API = ("127.0.0.1", 50051)
 """Where gobgpd listens for its client ``gobgp``: the default of both, in each namespace."""
 
@@ -25,7 +27,7 @@ class Table(NamedTuple):
 
 
 class Neighbor(NamedTuple):
-    """A session from ``local``. Times in seconds.
+    """A session from ``local``, about paths of ``families``. Times in seconds.
 
     ``cluster_id`` is empty unless the neighbour is a client of this route reflector;
     ``restart_time_s`` is zero without graceful restart.
@@ -39,6 +41,7 @@ class Neighbor(NamedTuple):
     cluster_id: str = ""
     restart_time_s: int = 0
     deferral_time_s: int = 0
+    families: Sequence[Family] = (IPV4,)
 
 
 class Statement(NamedTuple):
@@ -67,10 +70,10 @@ def _toml(value: Value) -> str:
     return "[" + ", ".join(f'"{one}"' for one in value) + "]"
 
 
-def speaker(as_number: int, address: str) -> Iterable[Table]:
-    """The daemon itself: its address is its router id, and where it listens."""
-    values: dict[str, Value] = {"as": as_number, "router-id": address}
-    yield Table("[global.config]", {**values, "port": 179, "local-address-list": [address]})
+def speaker(as_number: int, router_id: str, addresses: Sequence[str]) -> Iterable[Table]:
+    """The daemon itself, and the addresses where it listens. ``router_id`` has 32 bits."""
+    values: dict[str, Value] = {"as": as_number, "router-id": router_id}
+    yield Table("[global.config]", {**values, "port": 179, "local-address-list": addresses})
 
 
 def policies(imports: str, exports: str) -> Iterable[Table]:
@@ -90,17 +93,17 @@ def prefix_set(name: str, prefixes: Iterable[str], *, parts: bool = False) -> It
     """A set of prefixes, with all of their ``parts`` or none."""
     yield Table("[[defined-sets.prefix-sets]]", {"prefix-set-name": name})
     for prefix in prefixes:
-        length = prefix.partition("/")[2]
+        length, longest = prefix.partition("/")[2], family(prefix).bits
         yield Table(
             "[[defined-sets.prefix-sets.prefix-list]]",
-            {"ip-prefix": prefix, "masklength-range": f"{length}..{32 if parts else length}"},
+            {"ip-prefix": prefix, "masklength-range": f"{length}..{longest if parts else length}"},
         )
 
 
 def neighbor_set(name: str, addresses: Iterable[str]) -> Iterable[Table]:
-    """A set of neighbours by their addresses."""
+    """A set of neighbours by their addresses. One that is empty matches every neighbour."""
     values: dict[str, Value] = {"neighbor-set-name": name}
-    values["neighbor-info-list"] = [f"{address}/32" for address in addresses]
+    values["neighbor-info-list"] = [f"{address}/{family(address).bits}" for address in addresses]
     yield Table("[[defined-sets.neighbor-sets]]", values)
 
 
@@ -150,10 +153,12 @@ def neighbor(n: Neighbor) -> Iterable[Table]:
                 "deferral-time": n.deferral_time_s,
             },
         )
-    yield Table("[[neighbors.afi-safis]]", {})
-    yield Table("[neighbors.afi-safis.config]", {"afi-safi-name": "ipv4-unicast"})
-    if n.restart_time_s:
-        yield Table("[neighbors.afi-safis.mp-graceful-restart.config]", {"enabled": True})
+    for which in n.families:
+        yield Table("[[neighbors.afi-safis]]", {})
+        name = f"{which.name.lower()}-unicast"
+        yield Table("[neighbors.afi-safis.config]", {"afi-safi-name": name})
+        if n.restart_time_s:
+            yield Table("[neighbors.afi-safis.mp-graceful-restart.config]", {"enabled": True})
 
 
 def argv(path: str, *, restarting: bool = False) -> tuple[str, ...]:

@@ -116,7 +116,7 @@ def _family(spec: ResolvedSpec, ledger: Ledger, index: int, problems: list[Probl
         gateway, own, owned = _weave(spec, ledger, problems)
         subnet = {name: _holder(owned[name], address) for name, address in gateway.items()}
     elif spec.network.plugin == "calico":
-        owned, tunnel, own, borrowed = blocks.assign(spec, ledger, problems)
+        owned, tunnel, own, borrowed = blocks.assign(spec, ledger, cidr, problems)
     else:
         subnet, gateway, own = _pods(spec, ledger, cidr, prefix, problems)
     pod = _with_host_network(spec, node, own)

@@ -8,6 +8,8 @@ block; with strict affinity it gets none, and a node that has as many blocks as 
 gets none either way. Where a node begins to look for a block is drawn from its
 name, so that blocks stay where they are when nodes come and go.
 
+A pool of IPv6 is cut by the same rules into blocks of a size of its own.
+
 Not modelled: the draw is ours (Calico seeds Go's generator with the name), blocks that are given
 back when they are empty, reservations, several pools.
 """
@@ -16,10 +18,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import NamedTuple
 
 from emulator.errors import Problem
+from emulator.family import IPV6, family
 from emulator.ipam.ledger import Ledger
 from emulator.spec.resolved import ResolvedSpec
 
@@ -36,15 +39,16 @@ class Assigned(NamedTuple):
     borrowed: dict[str, str]
 
 
-def assign(spec: ResolvedSpec, ledger: Ledger, problems: list[Problem]) -> Assigned:
-    """Addresses of tunnels, by node, then of pods, in the order in which they came.
+def assign(spec: ResolvedSpec, ledger: Ledger, cidr: str, problems: list[Problem]) -> Assigned:
+    """Addresses of the pool ``cidr``: of tunnels, by node, then of pods, in the order in which
+    they came.
 
     Adds to ``problems`` once, at the first address that there is no room for.
     """
     network = spec.network
     pool = _Pool(
-        IPv4Network(spec.pod_cidr),
-        int(network.option("blockSize")),
+        ip_network(cidr),
+        int(network.option("blockSizeIPv6" if family(cidr) is IPV6 else "blockSize")),
         int(network.option("maxBlocksPerHost")),
         bool(network.option("strictAffinity")),
     )
@@ -66,9 +70,11 @@ def assign(spec: ResolvedSpec, ledger: Ledger, problems: list[Problem]) -> Assig
 class _Pool:
     """Blocks by their number in the pool."""
 
-    def __init__(self, cidr: IPv4Network, length: int, most: int, strict: bool) -> None:
+    def __init__(
+        self, cidr: IPv4Network | IPv6Network, length: int, most: int, strict: bool
+    ) -> None:
         self._cidr, self._length, self._most, self._strict = cidr, length, most, strict
-        self._size = 1 << (32 - length)
+        self._size = 1 << (cidr.max_prefixlen - length)
         self._count = cidr.num_addresses // self._size
         self._used: dict[int, int] = {}
         self.claimed: dict[str, list[int]] = {}
@@ -97,9 +103,9 @@ class _Pool:
         return None
 
     def _next(self, block: int) -> str:
-        value = int(self._cidr.network_address) + block * self._size + self._used[block]
+        address = self._cidr.network_address + (block * self._size + self._used[block])
         self._used[block] += 1
-        return str(IPv4Address(value))
+        return str(address)
 
     def _walk(self, node: str) -> Iterator[int]:
         digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()

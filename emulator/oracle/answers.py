@@ -77,8 +77,10 @@ class Oracle:
         self._plugin = spec.network.plugin
         self._mtu = spec.links.mtu
         self._at = addressing
-        self._wires = Wires(spec, faults)
-        self._model = model(self._plugin)(spec, addressing, self._wires)
+        found = model(self._plugin)
+        listener, *_ = (*found.daemons(spec.network, addressing.family), "bird")
+        self._wires = Wires(spec, faults, listener)
+        self._model = found(spec, addressing, self._wires)
         self._uplink = {n.name: n.interface for n in spec.nodes}
         self._hosts = {h.name for h in spec.hosts}
         self._home = {p.id: p.node for p in spec.pods} | {n.name: n.name for n in spec.nodes}

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 
 from emulator.errors import Problem, SpecError
-from emulator.family import family
+from emulator.family import Family, family
 from emulator.faults import Fault, cables
 from emulator.oracle.model import model
-from emulator.spec.resolved import ResolvedSpec
+from emulator.spec.resolved import Network, ResolvedSpec
 
 KINDS = ("link", "interface", "node", "daemon")
 
 
 def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The interfaces that a fault can name: ends of cables and what the plugin adds to a node."""
-    found = model(spec.network.plugin)
-    families = [family(cidr) for cidr in spec.pod_cidrs]
-    added = dict.fromkeys(name for f in families for name in found.devices(spec.network, f))
-    extra = tuple(added)
+    extra = _of_each(spec, model(spec.network.plugin).devices)
     nodes = {n.name for n in spec.nodes}
     return {name: own + extra if name in nodes else own for name, own in cables(spec).items()}
 
 
 def daemons(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The daemons that a fault can name, by node and router."""
-    of_plugin = model(spec.network.plugin).daemons(spec.network)
+    of_plugin = _of_each(spec, model(spec.network.plugin).daemons)
     found = {router.name: ("bird",) for router in spec.routers if spec.routing == "bgp"}
     return found | {node.name: of_plugin for node in spec.nodes if of_plugin}
+
+
+def _of_each(
+    spec: ResolvedSpec, named: Callable[[Network, Family], tuple[str, ...]]
+) -> tuple[str, ...]:
+    """What a plugin names for each family, once."""
+    families = [family(cidr) for cidr in spec.pod_cidrs]
+    return tuple(dict.fromkeys(name for one in families for name in named(spec.network, one)))
 
 
 def fault(spec: ResolvedSpec, kind: str, target: str) -> Fault:

@@ -6,7 +6,7 @@ not enough: the packet goes there, and a router that has not heard of them knows
 
 from __future__ import annotations
 
-from emulator.family import IPV4, Family
+from emulator.family import IPV4, IPV6, Family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.oracle.model import Leg
@@ -14,9 +14,9 @@ from emulator.oracle.routed import RoutedPods
 from emulator.spec.resolved import Network, ResolvedSpec
 from emulator.wires import Wires
 
-TUNNEL = "vxlan.calico"
 VXLAN_BYTES = 50
-DAEMON = "bird"
+VXLAN_BYTES_IPV6 = 70
+ROUTERS_DAEMON = "bird"
 
 
 class Model(RoutedPods):
@@ -30,19 +30,26 @@ class Model(RoutedPods):
         self._mesh = bool(network.option("nodeToNodeMeshEnabled"))
         self._reflectors = network.names("routeReflectors")
         self._fabric = bool(network.option("peerWithRouters"))
-        self.masquerade = self.masquerade_to_nodes = bool(network.option("natOutgoing"))
-        if not self._bgp:
-            self.pod_mtu -= VXLAN_BYTES
+        self._tunnel, self._daemon = _tunnel(at.family), _daemon(at.family)
+        outgoing = "natOutgoingIPv6" if at.family is IPV6 else "natOutgoing"
+        self.masquerade = self.masquerade_to_nodes = bool(network.option(outgoing))
+        if not self._bgp:  # of all pods, whatever the family, by the narrower tunnel
+            self.pod_mtu -= VXLAN_BYTES_IPV6 if spec.ipv6 else VXLAN_BYTES
 
     @classmethod
     def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The tunnel, if any."""
-        return () if network.backend == "bgp" else (TUNNEL,)
+        return () if network.backend == "bgp" else (_tunnel(which),)
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """BIRD, where there is BGP."""
-        return (DAEMON,) if network.backend == "bgp" else ()
+        return (_daemon(which),) if network.backend == "bgp" else ()
+
+    def near_pods(self, node: str) -> str:
+        """The tunnel's address is of the pool."""
+        there = not (self._bgp or self.wires.down(node, self._tunnel))
+        return self.at.tunnel[node] if there else ""
 
     def leg(self, near: str, far: str) -> Leg:
         """By the backend."""
@@ -52,14 +59,17 @@ class Model(RoutedPods):
         if self._cross_subnet and self.same_segment(near, far):
             words = f"CrossSubnet: {far} is in the same subnet, so no tunnel: two routed hops"
             return Leg(self.at.node[near], words, broken)
-        down = self.wires.down
-        broken = down(near, TUNNEL) or down(far, TUNNEL) or broken
-        words = f"{near} and {far} route it through {TUNNEL}: two hops, the underlay's hidden"
+        tunnel, down = self._tunnel, self.wires.down
+        broken = down(near, tunnel) or down(far, tunnel) or broken
+        words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
         return Leg(self.at.tunnel[near], words, broken)
 
     def back_from_host(self, host: str, near: str, address: str) -> str:
-        """Routers that speak BGP with the nodes know the way."""
-        if self._fabric and self._heard(near) and not self.wires.dead(near, DAEMON):
+        """Routers that speak BGP with the nodes know the way: the host's, whose kernel goes on to
+        know it when its daemon has died."""
+        first, *_ = self._rack(host) or [""]
+        wires = self.wires.before(Fault("daemon", f"{first}:{ROUTERS_DAEMON}"))
+        if self._fabric and self._heard(near, wires) and not wires.dead(near, self._daemon):
             return ""
         return super().back_from_host(host, near, address)
 
@@ -91,8 +101,8 @@ class Model(RoutedPods):
 
     def _untold(self, near: str, far: str) -> str:
         """Why a node has no route to the blocks of another one; empty when it has."""
-        wires = self.wires.before(Fault("daemon", f"{near}:{DAEMON}"))
-        if dead := wires.dead(far, DAEMON):
+        wires = self.wires.before(Fault("daemon", f"{near}:{self._daemon}"))
+        if dead := wires.dead(far, self._daemon):
             return f"{dead}, and {near} has no route to its blocks any more"
         if self._mesh:
             return self._session(wires, near, far)
@@ -110,18 +120,19 @@ class Model(RoutedPods):
         return f"{near} hears nothing of {far} by a reflector: {found}"
 
     def _session(self, wires: Wires, one: str, other: str) -> str:
-        why = wires.dead(one, DAEMON) or wires.dead(other, DAEMON) or wires.between(one, other)[1]
+        dead = wires.dead(one, self._daemon) or wires.dead(other, self._daemon)
+        why = dead or wires.between(one, other)[1]
         return why and f"no BGP session between {one} and {other}: {why}"
 
     def _rack(self, node: str) -> list[str]:
-        """The routers of a node's segment."""
+        """The routers of a node's or outside host's segment."""
         segment = self.wires.segment[node]
         return [router.name for router in self.spec.routers if segment in router.segments]
 
-    def _heard(self, node: str) -> list[str]:
+    def _heard(self, node: str, wires: Wires) -> list[str]:
         """Those of them that it has a session with."""
-        dead, dark, segment = self.wires.dead, self.wires.dark, self.wires.segment[node]
-        return [r for r in self._rack(node) if not (dead(r, DAEMON) or dark(r, segment))]
+        dead, dark, segment = wires.dead, wires.dark, wires.segment[node]
+        return [r for r in self._rack(node) if not (dead(r, ROUTERS_DAEMON) or dark(r, segment))]
 
     def _unknown(self, near: str, far: str) -> str:
         """Why the routers have no way to the blocks of a node; empty when they have.
@@ -130,16 +141,24 @@ class Model(RoutedPods):
         one's table decides, and it goes by what it knew when its daemon died.
         """
         wires = self.wires
-        if not self._heard(near):
+        if not self._heard(near, wires):
             first, *_ = self._rack(near) or [""]
             if not first or (dark := wires.dark(first, wires.segment[near])):
                 return f"{near} has no router: {dark if first else 'none is in its segment'}"
-            wires = wires.before(Fault("daemon", f"{first}:{DAEMON}"))
-        if dead := wires.dead(far, DAEMON):
+            wires = wires.before(Fault("daemon", f"{first}:{ROUTERS_DAEMON}"))
+        if dead := wires.dead(far, self._daemon):
             return f"{dead}, and no router has a route to its blocks any more"
         if self.same_segment(near, far):
             return ""
-        silent = [wires.dead(router, DAEMON) for router in self._rack(far)]
+        silent = [wires.dead(router, ROUTERS_DAEMON) for router in self._rack(far)]
         if all(silent):
             return f"no router says where the blocks of {far} are: {silent[0] if silent else ''}"
         return ""
+
+
+def _tunnel(which: Family) -> str:
+    return "vxlan-v6.calico" if which is IPV6 else "vxlan.calico"
+
+
+def _daemon(which: Family) -> str:
+    return "bird6" if which is IPV6 else "bird"

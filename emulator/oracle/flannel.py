@@ -51,7 +51,7 @@ class Backend(model.Model):
         return super().devices(network, which) + tunnel.get(network.backend, ())
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The one whose end is felt: under ``udp`` every packet passes through it."""
         return (DAEMON,) if network.backend == "udp" else ()
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from functools import cache
 
+from emulator.family import IPV4, Family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.oracle import model
@@ -34,7 +35,7 @@ class Model(model.Model):
         self._unknown = cache(self._why_unknown)
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """GoBGP, and what stands between it and the kernel."""
         return ("gobgpd", "watcher")
 

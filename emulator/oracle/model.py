@@ -77,8 +77,8 @@ class Model:
         return cls.bridge
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
-        """The daemons that the plugin runs on every node, by the names of their processes."""
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
+        """The daemons that the plugin runs on every node for a family: names of processes."""
         return ()
 
     @property

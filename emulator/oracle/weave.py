@@ -40,7 +40,7 @@ class Model(model.Model):
         return DEVICES[network.backend]
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The process that carries frames, where one does."""
         return (ROUTER,) if network.backend == "sleeve" else ()
 

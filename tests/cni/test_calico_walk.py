@@ -12,6 +12,7 @@ from test_oracle import some_faults, specs
 from walk import LOST, Walk
 
 from emulator.compile import compile_spec, faulted
+from emulator.family import family
 from emulator.ipam import allocate
 from emulator.oracle import predict
 from emulator.spec.resolved import ResolvedSpec
@@ -20,11 +21,13 @@ from emulator.spec.resolved import ResolvedSpec
 @settings(deadline=None, max_examples=200)
 @given(specs(plugins=("calico",)), st.data())
 def test_packets_take_the_way_that_is_predicted(spec: ResolvedSpec, data: st.DataObject) -> None:
-    at = allocate(spec)
+    addressing = allocate(spec)
+    of = {at.family: at for at in addressing.families}
     faults = data.draw(some_faults(spec))
-    walk = Walk(faulted(compile_spec(spec), spec, at, faults))
+    walk = Walk(faulted(compile_spec(spec), spec, addressing, faults))
     own = {p.id for p in spec.pods if not p.host_network}
-    for probe, expected in predict(spec, at, faults).items():
+    for probe, expected in predict(spec, addressing, faults).items():
+        at = of[family(probe.address)]
         if probe.kind not in ("pod-pod", "node-own-pod", "node-remote-pod"):
             continue
         if not {probe.client, probe.server} & own or probe.server not in own:

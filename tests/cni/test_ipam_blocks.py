@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given, settings
@@ -28,7 +28,7 @@ def owner(at: Addressing, address: str) -> str:
         node
         for node, blocks in at.blocks.items()
         for block in blocks
-        if IPv4Address(address) in IPv4Network(block)
+        if ip_address(address) in ip_network(block)
     ]
     assert len(found) == 1
     return found[0]
@@ -36,13 +36,14 @@ def owner(at: Addressing, address: str) -> str:
 
 @st.composite
 def clusters(draw: st.DrawFn) -> ResolvedSpec:
-    length = draw(st.integers(24, 28))
+    length, block = draw(st.integers(24, 28)), draw(st.integers(24, 30))
     return cluster(
         draw(st.integers(1, 6)),
         draw(st.integers(0, 20)),
-        f"10.244.0.0/{length}",
+        draw(st.sampled_from((f"10.244.0.0/{length}", f"fd00:10:244::/{96 + length}"))),
         draw(st.sampled_from(("bgp", "vxlan"))),
-        blockSize=draw(st.integers(length, 30)),
+        blockSize=max(length, block),
+        blockSizeIPv6=96 + max(length, block),
         strictAffinity=draw(st.booleans()),
     )
 
@@ -62,11 +63,11 @@ def test_addresses_are_of_the_pool_and_each_is_somebodys_alone(spec: ResolvedSpe
         return
     both = [*at.pod.values(), *at.tunnel.values()]
     assert len(set(both)) == len(both)
-    pool = IPv4Network(spec.pod_cidr)
-    assert all(IPv4Address(address) in pool for address in both)
+    pool = ip_network(spec.pod_cidr)
+    assert all(ip_address(address) in pool for address in both)
     claimed = [block for blocks in at.blocks.values() for block in blocks]
     assert len(set(claimed)) == len(claimed)
-    assert all(IPv4Network(block).subnet_of(pool) for block in claimed)
+    assert all(ip_address(block.partition("/")[0]) in pool for block in claimed)
 
 
 @settings(deadline=None)
@@ -82,7 +83,7 @@ def test_what_is_borrowed_is_counted_and_nothing_is_without_need(spec: ResolvedS
     fill = Counter(owner(at, address) for address in used(at))
     if foreign:
         assert not spec.network.option("strictAffinity")
-        blocks = IPv4Network(spec.pod_cidr).num_addresses // size
+        blocks = ip_network(spec.pod_cidr).num_addresses // size
         assert sum(map(len, at.blocks.values())) == blocks, "a block was free"
         for node in foreign.values():
             assert fill[node] == len(at.blocks[node]) * size, "a block of its own had room"
@@ -94,7 +95,7 @@ def test_refused_is_only_what_does_not_fit(spec: ResolvedSpec) -> None:
     size = 1 << (32 - int(spec.network.option("blockSize")))
     tunnels = len(spec.nodes) if spec.network.backend == "vxlan" else 0
     wanted = len(spec.pods) + tunnels
-    pool = IPv4Network(spec.pod_cidr).num_addresses
+    pool = ip_network(spec.pod_cidr).num_addresses
     on_a_node = wanted // len(spec.nodes)
     fits = wanted <= pool and on_a_node <= 20 * size
     if spec.network.option("strictAffinity"):
@@ -124,6 +125,16 @@ def test_all_addresses_of_a_block_are_given_out_those_of_its_ends_too() -> None:
     at = allocate(cluster(1, 64))
     (block,) = at.blocks["n1"]
     assert list(at.pod.values()) == [str(a) for a in IPv4Network(block)]
+
+
+def test_a_pool_of_ipv6_has_blocks_of_its_own_in_the_same_cluster() -> None:
+    both = small_spec("calico", "vxlan", pods_per_node=64, families="46")
+    at, six = allocate(both).families
+    for node in ("n1", "n2"):
+        assert [block.partition("/")[2] for block in at.blocks[node]] == ["26", "26"]
+        assert [block.partition("/")[2] for block in six.blocks[node]] == ["122", "122"]
+        assert six.tunnel[node] == six.blocks[node][0].partition("/")[0]
+    assert allocate(small_spec("calico", "vxlan", pods_per_node=64)).pod == at.pod
 
 
 def test_a_tunnel_takes_up_a_place() -> None:

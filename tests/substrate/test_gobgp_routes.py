@@ -29,6 +29,17 @@ def test_a_path_comes_and_goes() -> None:
     assert list(bests(WITHDRAWN)) == [came._replace(withdrawn=True)]
 
 
+def test_a_path_of_ipv6_has_its_next_hop_elsewhere() -> None:
+    """And the session that told of it may be of IPv4."""
+    found = (
+        '[{"nlri":{"prefix":"fd00:10:244:3::/64"},"age":1795281783,"best":false,'
+        '"attrs":[{"type":1,"value":2},{"type":14,"nexthop":"fd00:192:168:50::d","afi":2,"safi":1,'
+        '"value":[{"prefix":"fd00:10:244:3::/64"}]}],"stale":false,"neighbor-ip":"192.168.50.13"}]'
+    )
+    came = Best("fd00:10:244:3::/64", "fd00:192:168:50::d", "192.168.50.13", False)
+    assert list(bests(found)) == [came]
+
+
 def test_several_paths_in_a_line() -> None:
     assert len(list(bests(LEARNT[:-1] + "," + OWN[1:]))) == 2
 
@@ -38,9 +49,17 @@ def test_its_last_words_are_no_path() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hop", "near"), [("192.168.50.13", True), ("192.168.60.13", False), ("", False)]
+    ("hop", "near"),
+    [
+        ("192.168.50.13", True),
+        ("192.168.60.13", False),
+        ("", False),
+        ("fd00:192:168:50::d", True),
+        ("fd00:192:168:60::d", False),
+    ],
 )
 def test_only_a_next_hop_of_the_own_subnet_is_reached_without_a_router(
     hop: str, near: bool
 ) -> None:
-    assert on_segment(Best("10.244.3.0/24", hop, "192.168.60.13", False), "192.168.50.0/24") == near
+    subnets = ("192.168.50.0/24", "fd00:192:168:50::/64")
+    assert on_segment(Best("10.244.3.0/24", hop, "192.168.60.13", False), subnets) == near

@@ -6,10 +6,13 @@ no pod has is not sent back to the default route; ``vxlan.calico`` with its MAC 
 from the node's name, neighbours, forwarding entries and routes ``proto 80``, for ``vxlanMode``
 ``Always`` and ``CrossSubnet``; with backend ``bgp`` a BIRD on each node
 (:mod:`emulator.cni.calico.confd`) and the routes that it writes; the rules that Felix programs
-without any policy (:mod:`emulator.cni.calico.rules`); ``/var/lib/calico/mtu``.
+without any policy (:mod:`emulator.cni.calico.rules`); ``/var/lib/calico/mtu``. With IPv6 each
+family has a pool, a tunnel (``vxlan-v6.calico``), a daemon (``bird6``) and rules of its own; the
+pool of IPv6 is not masqueraded unless it is asked for; pods have the MTU of the narrower tunnel.
 
 Not modelled: policy chains; the datastore, confd and Typha: what they would render is written
-at once; IPIP, WireGuard and eBPF; IPv6.
+at once; IPIP, WireGuard and eBPF; the daemon of a family that is not
+used, which Calico starts all the same.
 """
 
 from __future__ import annotations
@@ -21,7 +24,10 @@ from emulator.cni.calico import confd, rules, sessions
 from emulator.cni.context import Context, Learnt
 from emulator.datapath import bird, routed, vxlan
 from emulator.datapath.autonomous import Announced
+from emulator.datapath.inet import link_local
 from emulator.datapath.offload import features
+from emulator.family import IPV6
+from emulator.ipam import Addressing
 from emulator.plan.resources import (
     Addr,
     Fdb,
@@ -39,7 +45,6 @@ from emulator.plan.resources import (
 )
 from emulator.spec.resolved import Node, Pod
 
-DEVICE = "vxlan.calico"
 VNI = 4096
 FELIX = "80"
 """The protocol number of Felix's routes."""
@@ -53,24 +58,27 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     """Everything but the pods: Felix's part, and BIRD where there is BGP."""
     yield from routed.node(node.name)
     yield File(node.name, "/var/lib/calico/mtu", str(mtu(context)))
-    tunnel = context.spec.network.backend == "vxlan"
-    for table, text in rules.tables(context, DEVICE if tunnel else ""):
-        yield NftTable(node.name, "ip", table, text)
-    if tunnel:
-        yield from _vxlan(context, node)
-        for block in _blackholes(context, node):
-            yield Route(node.name, block, "", "", proto=FELIX, type="blackhole")
-    else:
-        yield File(node.name, confd.CONFIG, confd.config(context, node))
-        argv = (*bird.argv(confd.CONFIG, confd.SOCKET), "-R")
-        yield daemon(node.name, sessions.DAEMON, argv, confd.CONFIG)
+    for at in context.addressing.families:
+        tunnel = device(at) if context.spec.network.backend == "vxlan" else ""
+        for table, text in rules.tables(context, at, tunnel):
+            yield NftTable(node.name, at.family.nft, table, text)
+        if tunnel:
+            yield from _vxlan(context, at, node)
+            for block in _blackholes(at, node):
+                yield Route(node.name, block, "", "", proto=FELIX, type="blackhole")
+        else:
+            path, socket = confd.paths(at)
+            yield File(node.name, path, confd.config(context, at, node))
+            yield daemon(node.name, sessions.daemon(at), (*bird.argv(path, socket), "-R"), path)
 
 
 def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     """A pod with an interface of its own on its node."""
-    spec = context.spec
-    address = context.addressing.pod[pod.id]
-    return routed.pod(pod, address, mtu(context), spec.links.offload, spec.congestion_control)
+    spec, at = context.spec, context.addressing
+    pinned = spec.congestion_control
+    yield from routed.pod(pod, at.pod[pod.id], mtu(context), spec.links.offload, pinned)
+    for other in at.others:
+        yield from routed.pod_addresses(pod, other.pod[pod.id])
 
 
 def learnt(context: Context, node: Node) -> Learnt:
@@ -82,80 +90,105 @@ def learnt(context: Context, node: Node) -> Learnt:
     """
     if context.spec.network.backend != "bgp":
         return
-    for block in _blackholes(context, node):
-        yield sessions.DAEMON, Route(node.name, block, "", "", proto="bird", type="blackhole")
-    segments = {segment.name: segment.cidr for segment in context.spec.segments}
-    for heard in sessions.heard(context, node):
-        known = segments.get(heard.origin)
-        for prefix in [known] if known else prefixes(context, heard.origin):
-            metric = EXTERNAL_METRIC if heard.external else METRIC
-            route = Route(node.name, prefix, "", "", proto="bird", metric=metric)
-            hops = [Hop(gateway, node.interface) for gateway in heard.gateways]
-            yield sessions.DAEMON, multipath(route, hops)
+    for at in context.addressing.families:
+        writer = sessions.daemon(at)
+        for block in _blackholes(at, node):
+            yield writer, Route(node.name, block, "", "", proto="bird", type="blackhole")
+        for heard in sessions.heard(context, at, node):
+            known = at.segment.get(heard.origin)
+            for prefix in [known] if known else prefixes(at, heard.origin):
+                route = Route(node.name, prefix, "", "", proto="bird", metric=_metric(at, heard))
+                hops = [Hop(gateway, node.interface) for gateway in heard.gateways]
+                yield writer, multipath(route, hops)
 
 
 def announced(context: Context, node: Node) -> Announced | None:
-    """What a node says to the routers of its rack; None where its daemon does not run."""
+    """What a node says to the routers of its rack; None where no daemon of its runs."""
     network = context.spec.network
     if network.backend != "bgp" or not network.option("peerWithRouters"):
         return None
-    if context.wires.dead(node.name, sessions.DAEMON):
+    alive = [
+        at
+        for at in context.addressing.families
+        if not context.wires.dead(node.name, sessions.daemon(at))
+    ]
+    if not alive:
         return None
-    return Announced(int(network.option("asNumber")), tuple(prefixes(context, node.name)))
+    said = (prefix for at in alive for prefix in prefixes(at, node.name))
+    return Announced(int(network.option("asNumber")), tuple(said))
 
 
 def mtu(context: Context) -> int:
-    """Of pods and of the tunnel; CrossSubnet has the tunnel's everywhere."""
-    links = context.spec.links.mtu
-    return links - vxlan.OVERHEAD_IPV4 if context.spec.network.backend == "vxlan" else links
+    """Of pods: what the narrowest tunnel leaves, CrossSubnet or not."""
+    links, families = context.spec.links.mtu, context.addressing.families
+    if context.spec.network.backend != "vxlan":
+        return links
+    return min(links - _overhead(at) for at in families)
 
 
-def prefixes(context: Context, node: str) -> Iterator[str]:
+def device(at: Addressing) -> str:
+    """The tunnel of a family."""
+    return "vxlan-v6.calico" if at.family is IPV6 else "vxlan.calico"
+
+
+def prefixes(at: Addressing, node: str) -> Iterator[str]:
     """What other nodes have routes to a node for: its blocks, and what it has borrowed."""
-    at = context.addressing
     yield from at.blocks[node]
-    yield from (f"{address}/32" for address, user in at.borrowed.items() if user == node)
+    bits = at.family.bits
+    yield from (f"{address}/{bits}" for address, user in at.borrowed.items() if user == node)
 
 
-def _blackholes(context: Context, node: Node) -> Iterator[str]:
+def _metric(at: Addressing, heard: sessions.Heard) -> int:
+    if heard.external:
+        return EXTERNAL_METRIC
+    return METRIC if at.family is not IPV6 else 0  # which stands for IPv6's own, the same
+
+
+def _overhead(at: Addressing) -> int:
+    return vxlan.OVERHEAD_IPV6 if at.family is IPV6 else vxlan.OVERHEAD_IPV4
+
+
+def _blackholes(at: Addressing, node: Node) -> Iterator[str]:
     """Blocks of one address have none: it would stand in the way of the pod's own route."""
-    for block in context.addressing.blocks[node.name]:
-        if not block.endswith("/32"):
+    for block in at.blocks[node.name]:
+        if not block.endswith(f"/{at.family.bits}"):
             yield block
 
 
-def _vxlan(context: Context, node: Node) -> Iterator[Resource]:
-    spec, at = context.spec, context.addressing
-    yield Vxlan(
-        node.name, DEVICE, VNI, node.interface, at.node[node.name], rules.VXLAN_PORT, learning=False
-    )
+def _vxlan(context: Context, at: Addressing, node: Node) -> Iterator[Resource]:
+    spec, own, dev = context.spec, at.node[node.name], device(at)
+    yield Vxlan(node.name, dev, VNI, node.interface, own, rules.VXLAN_PORT, learning=False)
     yield Interface(
         node.name,
-        DEVICE,
+        dev,
         True,
-        mtu(context),
-        vtep_mac(node.name),
+        spec.links.mtu - _overhead(at),
+        vtep_mac(node.name, at),
         "",
         False,
         *features(spec.links.offload, "tunnel"),
     )
-    yield Addr(node.name, DEVICE, f"{at.tunnel[node.name]}/32")
-    yield Sysctl(node.name, f"net/ipv6/conf/{DEVICE}/accept_ra", "0", True)
+    address = f"{at.tunnel[node.name]}/{at.family.bits}"
+    yield Addr(node.name, dev, address)
+    if at.family is IPV6:
+        yield Addr(node.name, dev, f"{link_local(vtep_mac(node.name, at))}/64", "link")
+    yield Sysctl(node.name, f"net/ipv6/conf/{dev}/accept_ra", "0", True)
     cross = spec.network.option("vxlanMode") == "CrossSubnet"
     for peer in spec.nodes:
         if peer.name == node.name:
             continue
         # Felix knows every tunnel, also of nodes that it has no use for one to
-        yield Neigh(node.name, DEVICE, at.tunnel[peer.name], vtep_mac(peer.name))
-        yield Fdb(node.name, DEVICE, vtep_mac(peer.name), at.node[peer.name])
+        yield Neigh(node.name, dev, at.tunnel[peer.name], vtep_mac(peer.name, at))
+        yield Fdb(node.name, dev, vtep_mac(peer.name, at), at.node[peer.name])
         direct = cross and peer.segment == node.segment
         via = at.node[peer.name] if direct else at.tunnel[peer.name]
-        dev = node.interface if direct else DEVICE
-        for prefix in prefixes(context, peer.name):
-            yield Route(node.name, prefix, via, dev, onlink=True, proto=FELIX)
+        leaves_by = node.interface if direct else dev
+        for prefix in prefixes(at, peer.name):
+            yield Route(node.name, prefix, via, leaves_by, onlink=True, proto=FELIX)
 
 
-def vtep_mac(node: str) -> str:
-    """The MAC address of a node's ``vxlan.calico``: 66, and what its name hashes to."""
-    digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()
+def vtep_mac(node: str, at: Addressing) -> str:
+    """The MAC address of a node's tunnel: 66, and what its name hashes to."""
+    name = f"{node}-v6" if at.family is IPV6 else node
+    digest = hashlib.sha1(name.encode(), usedforsecurity=False).digest()
     return ":".join(f"{byte:02x}" for byte in (0x66, *digest[:5]))

@@ -1,5 +1,9 @@
 """The configuration of a node's BIRD, as Calico's confd would render it.
 
+Version 1.6 is built for one family, so there are two daemons, ``bird`` and ``bird6``, each with
+a file and a socket of its own. Version 2 knows both families and would need one process; there
+are two all the same, so that one can end and the other go on.
+
 Calico's own BIRD is a fork of version 1.6; this says the same in the words of BIRD 2: channels,
 and ``metric 0``, without which that version writes a metric of its own choice into the kernel
 in place of the one that the filter has chosen. Between nodes a metric travels as a local
@@ -8,38 +12,47 @@ preference, the one turned into the other by subtracting it from the largest num
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
+from ipaddress import IPv4Address
 
 from emulator.cni.calico import sessions
 from emulator.cni.context import Context
 from emulator.datapath import bird
+from emulator.family import IPV6
+from emulator.ipam import Addressing
 from emulator.spec.resolved import Node
 
-CONFIG = "/run/calico/bird.cfg"
-SOCKET = "/run/calico/bird.ctl"
 CLUSTER_ID = "224.0.0.1"
 """Of the route reflectors, which are one cluster."""
 LARGEST = 2_147_483_647
 _SCAN_TIME_S = 2
 
 
-def config(context: Context, node: Node) -> str:
-    """The whole file."""
-    spec, at = context.spec, context.addressing
+def paths(at: Addressing) -> tuple[str, str]:
+    """Of the configuration and of the control socket of a family's daemon."""
+    stem = f"/run/calico/{sessions.daemon(at)}"
+    return f"{stem}.cfg", f"{stem}.ctl"
+
+
+def config(context: Context, at: Addressing, node: Node) -> str:
+    """The whole file of one family."""
+    spec = context.spec
+    channel: bird.Family = "ipv6" if at.family is IPV6 else "ipv4"
     own = at.blocks[node.name]
-    blocks = [f"{block} blackhole" for block in own if not block.endswith("/32")]
+    blocks = [f"{block} blackhole" for block in own if not block.endswith(f"/{at.family.bits}")]
     return bird.config(
-        at.node[node.name],
+        _router_id(context, node),
         [
             _aggregates(own),
-            _peers(spec.pod_cidr),
+            _peers(at.pod_cidr),
             _TO_NODES,
             _TO_ROUTERS,
             _FROM_PEERS,
             _TO_KERNEL,
             f"graceful restart wait {spec.network.option('gracefulRestartWait')}",
             bird.device(_SCAN_TIME_S),
-            bird.direct(["-cali*", "-kube-ipvs*", "*"], check_link=False),
+            bird.direct(["-cali*", "-kube-ipvs*", "*"], check_link=False, family=channel),
             bird.kernel(
                 "filter calico_kernel_programming",
                 imports="all",
@@ -48,12 +61,22 @@ def config(context: Context, node: Node) -> str:
                 persist=True,
                 scan_time_s=_SCAN_TIME_S,
                 options=("metric 0", "graceful restart"),
+                family=channel,
             ),
-            bird.static("blocks", blocks),
+            bird.static("blocks", blocks, family=channel),
             bird.template("bgp_template", list(_template(context))),
-            *(_session(context, node, one) for one in sessions.of(context, node)),
+            *(_session(context, at, node, one) for one in sessions.of(context, at, node)),
         ],
     )
+
+
+def _router_id(context: Context, node: Node) -> str:
+    """The node's address of IPv4, in IPv6 too; where it has none, drawn from its name."""
+    for at in context.addressing.families:
+        if at.family is not IPV6:
+            return at.node[node.name]
+    first, *rest = hashlib.sha256(node.name.encode()).digest()[:4]
+    return str(IPv4Address(bytes((first - 32 if first > 223 else first, *rest))))
 
 
 def _template(context: Context) -> Iterator[str]:
@@ -69,10 +92,8 @@ def _template(context: Context) -> Iterator[str]:
         yield f"keepalive time {option('keepaliveTime')}"
 
 
-def _session(context: Context, node: Node, one: sessions.Session) -> bird.Block:
-    local = bird.Speaker(
-        context.addressing.node[node.name], int(context.spec.network.option("asNumber"))
-    )
+def _session(context: Context, at: Addressing, node: Node, one: sessions.Session) -> bird.Block:
+    local = bird.Speaker(at.node[node.name], int(context.spec.network.option("asNumber")))
     options = []
     if one.passive:
         options.append("passive on")

@@ -9,48 +9,53 @@ Chains for floating addresses are there and empty, as on a cluster that has none
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 
 from emulator.cni.context import Context
+from emulator.family import IPV6
+from emulator.ipam import Addressing
 
 VXLAN_PORT = 4789
 
 
-def tables(context: Context, tunnel: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each table; ``tunnel`` is the VXLAN device, or empty."""
-    pool = context.spec.pod_cidr
-    outgoing = bool(context.spec.network.option("natOutgoing"))
-    masqueraded = _set("cali40masq-ipam-pools", [pool] if outgoing else [])
-    network = _set("cali40network-ip-pools", [pool])
+def tables(context: Context, at: Addressing, tunnel: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of each table of a family; ``tunnel`` is its VXLAN device, or empty."""
+    ip = at.family.nft
+    six = at.family is IPV6
+    sets, kind = ("cali60", "ipv6_addr") if six else ("cali40", "ipv4_addr")
+    outgoing = bool(context.spec.network.option("natOutgoingIPv6" if six else "natOutgoing"))
+    masqueraded = _set(f"{sets}masq-ipam-pools", kind, [at.pod_cidr] if outgoing else [])
+    network = _set(f"{sets}network-ip-pools", kind, [at.pod_cidr])
     yield (
         "nat",
         _NAT.format(
+            ip=ip,
             sets=f"{masqueraded}\n{network}",
             tunnel=_TUNNEL.format(dev=tunnel) if tunnel else "",
-            outgoing=_OUTGOING if outgoing else "",
+            outgoing=_OUTGOING.format(ip=ip, sets=sets) if outgoing else "",
         ),
     )
     if tunnel:
-        nodes = sorted(context.addressing.node.values(), key=_in_order)
-        yield "filter", _FILTER.format(sets=_set("cali40all-vxlan-net", nodes), port=VXLAN_PORT)
-        yield "raw", _RAW.format(port=VXLAN_PORT)
+        name = f"{sets}all-vxlan-net"
+        nodes = _set(name, kind, sorted(at.node.values(), key=ip_address))
+        yield "filter", _FILTER.format(ip=ip, sets=nodes, name=name, port=VXLAN_PORT)
+        yield "raw", _RAW.format(ip=ip, port=VXLAN_PORT)
 
 
-def _in_order(address: str) -> tuple[int, ...]:
-    return tuple(map(int, address.split(".")))
-
-
-def _set(name: str, elements: list[str]) -> str:
-    """As ``nft list`` prints it: two elements in a row."""
-    rows = [", ".join(elements[i : i + 2]) for i in range(0, len(elements), 2)]
+def _set(name: str, kind: str, elements: list[str]) -> str:
+    """As ``nft list`` prints it: two elements in a row, of IPv6 one."""
+    few = 1 if kind == "ipv6_addr" else 2
+    rows = [", ".join(elements[i : i + few]) for i in range(0, len(elements), few)]
     listed = ",\n\t\t\t     ".join(rows)
     said = f"\t\telements = {{ {listed} }}\n" if elements else ""
-    return f"\tset {name} {{\n\t\ttype ipv4_addr\n\t\tflags interval\n{said}\t}}\n"
+    return f"\tset {name} {{\n\t\ttype {kind}\n\t\tflags interval\n{said}\t}}\n"
 
 
 # pods reach each other under their own addresses; a node's address is in no pool, so towards
 # nodes they are masqueraded as well
 _OUTGOING = """\
-		ip saddr @cali40masq-ipam-pools ip daddr != @cali40network-ip-pools masquerade fully-random
+		{ip} saddr @{sets}masq-ipam-pools {ip} daddr != @{sets}network-ip-pools \
+masquerade fully-random
 """
 
 # A node that speaks into the tunnel under another address of its own would get its answers past
@@ -61,7 +66,7 @@ _TUNNEL = """\
 """  # noqa: E501
 
 _NAT = """\
-table ip nat {{
+table {ip} nat {{
 {sets}
 	chain PREROUTING {{
 		type nat hook prerouting priority dstnat; policy accept;
@@ -103,7 +108,7 @@ table ip nat {{
 """
 
 _FILTER = """\
-table ip filter {{
+table {ip} filter {{
 {sets}
 	chain INPUT {{
 		type filter hook input priority filter; policy accept;
@@ -111,14 +116,14 @@ table ip filter {{
 	}}
 
 	chain cali-INPUT {{
-		udp dport {port} ip saddr @cali40all-vxlan-net fib daddr type local accept
+		udp dport {port} {ip} saddr @{name} fib daddr type local accept
 		udp dport {port} fib daddr type local drop
 	}}
 }}
 """
 
 _RAW = """\
-table ip raw {{
+table {ip} raw {{
 	chain PREROUTING {{
 		type filter hook prerouting priority raw; policy accept;
 		jump cali-PREROUTING

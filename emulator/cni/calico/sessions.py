@@ -2,23 +2,34 @@
 
 A full mesh; or *route reflectors*, with whom all others peer and who hand on what their clients
 say; or the routers of the racks. Reflectors are of one cluster: each peers with every other one,
-and takes nothing back that has passed one of them.
+and takes nothing back that has passed one of them. Each family has sessions of its own, of a
+daemon of its own.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from emulator.cni.context import Context
 from emulator.datapath.autonomous import rack_routers
+from emulator.datapath.inet import link_local
+from emulator.datapath.naming import mac
 from emulator.datapath.paths import Paths
+from emulator.family import IPV6
 from emulator.faults import Fault
+from emulator.ipam import Addressing
 from emulator.spec.resolved import Node, Router
 from emulator.wires import Wires
 
-DAEMON = "bird"
-"""The name of its process, on nodes and on routers."""
+ROUTERS_DAEMON = "bird"
+"""The name of its process on routers, for all families."""
+
+
+def daemon(at: Addressing) -> str:
+    """The name of the process of a node that speaks BGP for a family."""
+    return "bird6" if at.family is IPV6 else "bird"
 
 
 class Session(NamedTuple):
@@ -38,8 +49,8 @@ class Session(NamedTuple):
 
     @property
     def name(self) -> str:
-        """``Mesh_192_168_1_12``, as confd calls it."""
-        return f"{self.kind}_{self.address.replace('.', '_')}"
+        """``Mesh_192_168_1_12``, as confd calls it; for IPv6 ``Mesh_fd00_192_168_1__c``."""
+        return f"{self.kind}_{re.sub('[.:]', '_', self.address)}"
 
 
 class Heard(NamedTuple):
@@ -52,13 +63,13 @@ class Heard(NamedTuple):
     external: bool = False
 
 
-def of(context: Context, node: Node) -> Iterator[Session]:
-    """The sessions of a node, in the order of the file.
+def of(context: Context, at: Addressing, node: Node) -> Iterator[Session]:
+    """The sessions of a node in a family, in the order of the file.
 
     In the mesh the end whose address is the smaller *text* is passive: 10.0.0.10 waits for
     10.0.0.9.
     """
-    network, at = context.spec.network, context.addressing
+    network = context.spec.network
     own = int(network.option("asNumber"))
     reflectors = network.names("routeReflectors")
     if network.option("peerWithRouters"):
@@ -75,31 +86,31 @@ def of(context: Context, node: Node) -> Iterator[Session]:
             yield Session("Node", address, own, client=client)
 
 
-def heard(context: Context, node: Node) -> Iterator[Heard]:
-    """The nodes whose blocks a node has routes to, once all daemons have converged.
+def heard(context: Context, at: Addressing, node: Node) -> Iterator[Heard]:
+    """The nodes whose blocks of a family a node has routes to, once all daemons have converged.
 
     A daemon that is dead has left what it knew when it died, and the kernel forgets that as well
     when the interface goes down.
     """
     if context.wires.down(node.name, node.interface):
         return
-    wires = context.wires.before(Fault("daemon", f"{node.name}:{DAEMON}"))
+    wires = context.wires.before(Fault("daemon", f"{node.name}:{daemon(at)}"))
     if context.spec.network.option("peerWithRouters"):
-        yield from _heard_of_routers(context, wires, node)
+        yield from _heard_of_routers(context, at, wires, node)
         return
     for peer in context.spec.nodes:
-        if peer.name != node.name and _tells(context, wires, peer.name, node.name):
+        if peer.name != node.name and _tells(context, daemon(at), wires, peer.name, node.name):
             if peer.segment == node.segment:
-                yield Heard(peer.name, (context.addressing.node[peer.name],))
+                yield Heard(peer.name, (at.node[peer.name],))
             elif router := wires.first_router(node.name, peer.name):
-                yield Heard(peer.name, (context.addressing.router[router, node.segment],))
+                yield Heard(peer.name, (at.router[router, node.segment],))
 
 
-def _tells(context: Context, wires: Wires, origin: str, near: str) -> bool:
+def _tells(context: Context, daemon: str, wires: Wires, origin: str, near: str) -> bool:
     """Whether word of a node's blocks comes to another one."""
 
     def speak(one: str, other: str) -> bool:
-        silent = wires.dead(one, DAEMON) or wires.dead(other, DAEMON)
+        silent = wires.dead(one, daemon) or wires.dead(other, daemon)
         return not (silent or wires.between(one, other)[1])
 
     network = context.spec.network
@@ -109,9 +120,11 @@ def _tells(context: Context, wires: Wires, origin: str, near: str) -> bool:
     return any(speak(near, r) and (r == origin or speak(r, origin)) for r in reflectors)
 
 
-def _heard_of_routers(context: Context, wires: Wires, node: Node) -> Iterator[Heard]:
+def _heard_of_routers(
+    context: Context, at: Addressing, wires: Wires, node: Node
+) -> Iterator[Heard]:
     """The blocks of all nodes and the fabric's own segments, whatever the routers say."""
-    spec, at = context.spec, context.addressing
+    spec = context.spec
     if wires.apart(node.name):
         return
     here = node.name  # a segment of the node's sessions, so that other nodes are no neighbours
@@ -120,15 +133,25 @@ def _heard_of_routers(context: Context, wires: Wires, node: Node) -> Iterator[He
         lit = [s for s in router.segments if not wires.dark(router.name, s)]
         if node.segment in lit:
             lit.append(here)
-        silent = wires.dead(router.name, DAEMON)
+        silent = wires.dead(router.name, ROUTERS_DAEMON)
         speakers.append(router._replace(segments=() if silent else tuple(lit)))
     goals = [segment.name for segment in spec.segments if segment.name != node.segment]
     for peer in spec.nodes:
-        if peer is not node and not (wires.apart(peer.name) or wires.dead(peer.name, DAEMON)):
+        if peer is not node and not (wires.apart(peer.name) or wires.dead(peer.name, daemon(at))):
             goals.append(peer.name)
             speakers.append(Router(peer.name, (peer.segment, peer.name), peer.place))
     paths = Paths(speakers)
     for goal in goals:
         hops = paths.hops(speakers[0], goal)
         if hops:
-            yield Heard(goal, tuple(at.router[name, node.segment] for name, _ in hops), True)
+            gateways = (_next_hop(context, at, name, node.segment) for name, _ in hops)
+            yield Heard(goal, tuple(gateways), True)
+
+
+def _next_hop(context: Context, at: Addressing, router: str, segment: str) -> str:
+    """What a router calls itself to a neighbour; in IPv6 it adds its link-local address, which is
+    the one that is taken."""
+    if at.family is not IPV6:
+        return at.router[router, segment]
+    found = next(r for r in context.spec.routers if r.name == router)
+    return link_local(mac(router, f"eth{found.segments.index(segment)}"))

@@ -1,12 +1,13 @@
-"""Between GoBGP and the kernel: announces a prefix, and writes what was learnt into the main table.
+"""Between GoBGP and the kernel: announces prefixes, and writes what was learnt into the main table.
 
 gobgpd, as it is packaged, does neither. What kube-router does around its embedded GoBGP is done
 here by means of ``gobgp``, gobgpd's own client:
 
-- the prefix is announced with the node's address as next hop, anew whenever gobgpd has started;
+- a prefix of each family is announced, with the node's address of that family as next hop, anew
+  whenever gobgpd has started;
 - best paths are followed as they change. A path of a neighbour whose next hop lies in the node's
-  own subnet becomes a route of protocol 17; any other next hop is left to the fabric. A withdrawn
-  path takes every route of that protocol to its prefix with it;
+  own subnet of that family becomes a route of protocol 17; any other next hop is left to the
+  fabric. A withdrawn path takes every route of that protocol to its prefix with it;
 - all routes are written again in every period, for whoever may have removed one.
 
 When gobgpd ends, nobody withdraws anything: routes stay as they are. Once it is back, those that
@@ -24,7 +25,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import IO, Any, NamedTuple, NoReturn
 
 from emulator.plan.resources import Route
@@ -38,17 +39,18 @@ _API = ("127.0.0.1", 50051)
 _LOOK_S = 0.1
 _UNHEARD_S = 15.0
 """GoBGP calls its neighbours 5 to 9 s after it has started, and a second time is quick."""
-_NEXT_HOP = 3
-"""The number of that attribute of a path."""
+_NEXT_HOP = (3, 14)
+"""The numbers of the attributes of a path that have it; the second one of other families than
+IPv4."""
 
 
 class Settings(NamedTuple):
-    """``announce`` is a prefix, ``address`` the node's own, ``subnet`` where it lies and ``dev``
-    the interface that leads there; ``period_s`` seconds between two writings of all routes."""
+    """``announce`` are prefixes, one of each family, each with the node's own address;
+    ``subnets`` are where these lie and ``dev`` the interface that leads there; ``period_s``
+    seconds between two writings of all routes."""
 
-    announce: str
-    address: str
-    subnet: str
+    announce: tuple[tuple[str, str], ...]
+    subnets: tuple[str, ...]
     dev: str
     period_s: float
 
@@ -71,29 +73,31 @@ def bests(line: str) -> Iterator[Best]:
     for path in told if isinstance(told, list) else ():
         yield Best(
             path["nlri"]["prefix"],
-            next((a["nexthop"] for a in path["attrs"] if a["type"] == _NEXT_HOP), ""),
+            next((a["nexthop"] for a in path["attrs"] if a["type"] in _NEXT_HOP), ""),
             path.get("neighbor-ip", ""),
             path.get("withdrawal", False),
         )
 
 
-def on_segment(best: Best, subnet: str) -> bool:
+def on_segment(best: Best, subnets: Sequence[str]) -> bool:
     """Whether its next hop is reached without a router."""
-    return bool(best.next_hop) and IPv4Address(best.next_hop) in IPv4Network(subnet)
+    if not best.next_hop:
+        return False
+    return any(ip_address(best.next_hop) in ip_network(subnet) for subnet in subnets)
 
 
 class Table:
     """Our part of the kernel's main table."""
 
     def __init__(self, settings: Settings) -> None:
-        self._subnet, self._dev = settings.subnet, settings.dev
+        self._subnets, self._dev = settings.subnets, settings.dev
         self._netlink = Netlink()
         self._routes: dict[str, Route] = {}
         self._unheard: set[str] = set()
 
     def begin(self) -> None:
         """gobgpd has started: it must tell anew of all that is there."""
-        body = bytes([socket.AF_INET]) + bytes(11)
+        body = bytes([socket.AF_UNSPEC]) + bytes(11)
         dump = self._netlink.dump(rtnl.RTM_GETROUTE, body)
         there = [r for r in decode.routes("", dump, {}) if isinstance(r, Route)]
         self._unheard = {r.dst for r in there if r.proto == PROTOCOL} | self._routes.keys()
@@ -110,7 +114,7 @@ class Table:
         if not best.neighbor:
             return
         self._unheard.discard(best.prefix)
-        if best.withdrawn or not on_segment(best, self._subnet):
+        if best.withdrawn or not on_segment(best, self._subnets):
             self._routes.pop(best.prefix, None)
             self._remove(best.prefix)
             return
@@ -158,11 +162,13 @@ def run(arguments: Sequence[str]) -> NoReturn:
 
 
 def _announce(settings: Settings) -> None:
-    """Add the prefix, as soon as gobgpd takes it."""
-    words = ["global", "rib", "add", settings.announce, "nexthop", settings.address]
+    """Add the prefixes, as soon as gobgpd takes them."""
     pause = select.poll()
-    while not (_listens() and not subprocess.call(["gobgp", *words, "-a", "ipv4"])):
-        pause.poll(_LOOK_S * 1000)
+    for prefix, address in settings.announce:
+        family = "ipv6" if ":" in prefix else "ipv4"
+        words = ["global", "rib", "add", prefix, "nexthop", address, "-a", family]
+        while not (_listens() and not subprocess.call(["gobgp", *words])):
+            pause.poll(_LOOK_S * 1000)
 
 
 def _listens() -> bool:
@@ -199,11 +205,13 @@ def _follow(lines: IO[bytes], table: Table, period_s: float) -> None:
 
 def _settings(arguments: Sequence[str]) -> Settings:
     words: Any = argparse.ArgumentParser("gobgp-routes")
-    for name in ("announce", "address", "subnet", "dev"):
-        words.add_argument(f"--{name}", required=True)
+    for name in ("announce", "address", "subnet"):
+        words.add_argument(f"--{name}", action="append", required=True)
+    words.add_argument("--dev", required=True)
     words.add_argument("--period", type=float, required=True)
     found = words.parse_args(arguments)
-    return Settings(found.announce, found.address, found.subnet, found.dev, found.period)
+    announced = tuple(zip(found.announce, found.address, strict=True))
+    return Settings(announced, tuple(found.subnet), found.dev, found.period)
 
 
 def _say(text: str) -> None:
