@@ -146,7 +146,8 @@ def watch(
     later than 100 ms counts as lost.
 
     The detail of ``outage_ms`` has the steps as ``events`` and the counts as ``bins``, both in
-    seconds from the begin of the first step. What a step raises ends the measurement.
+    seconds from the end of the first step: a step changes the kernel last. What a step raises ends
+    the measurement.
     """
     asked: dict[str, object] = {
         "seconds": seconds, "rate_per_s": rate_per_s,
@@ -195,7 +196,7 @@ def samples(one: Stream, events: Sequence[Event], asked: Mapping[str, Any]) -> t
     never_came = one.arrived_s.count(None)
     one = one.in_time()
     gap = longest_gap(one)
-    zero_s = events[0].began_s if events else one.sent_s[0]
+    zero_s = events[0].ended_s if events else one.sent_s[0]
     detail: dict[str, object] = {
         **asked,
         "open": gap.open,

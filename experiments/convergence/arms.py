@@ -77,7 +77,7 @@ TITLES: Final = {
     "node": "node",
     "daemon": "daemon",
 }
-QUICK: Final = (("static", "link"), ("bgp-fabric", "link"), ("calico-tor", "node"))
+QUICK: Final = (("static", "link"), ("bgp-fabric", "link"), ("calico-tor", "link"))
 
 
 def possible(arm: str, event: str) -> bool:

@@ -24,7 +24,7 @@ LINES: Final[tuple[Any, ...]] = ("-", (0, (2, 1)))
 class Series(NamedTuple):
     """Cells of one condition: the share lost by begin of the bin, and the outages; one a block.
 
-    ``mended_s``: when the repair ended; all times in seconds from the begin of the failure.
+    ``mended_s``: when the repair ended; all times in seconds from the failure.
     """
 
     hold_s: int
@@ -104,7 +104,7 @@ def panels(found: Mapping[tuple[str, str], Sequence[Series]]) -> Drawn:
                 _words(axes, arm, event, many)
                 if line == 0:
                     axes.set_title(TITLES[event])
-            grid[line][0].set_ylabel(style.look(arm).label.replace(", ", ",\n"))
+            grid[line][0].set_ylabel(style.look(arm).label)
         grid[0][0].set_ylim(-0.08, 1.08)
         grid[0][0].set_yticks([0, 1], ["0", "1"])
         drawn.supxlabel("time since the failure (s)", fontsize=8)

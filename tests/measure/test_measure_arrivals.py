@@ -74,14 +74,14 @@ def test_after_a_moment_comes_the_first_that_was_sent_since(came: list[bool], at
 
 
 def test_events_and_bins_are_told_from_the_failure_on() -> None:
-    events = [Event("fails", 0.03, 0.04), Event("mended", 0.06, 0.07)]
+    events = [Event("fails", 0.03, 0.045), Event("mended", 0.06, 0.07)]
     found = {s.metric: s for s in arrivals.samples(stream("xxx....xxx"), events, {})}
     detail: Any = found["outage_ms"].detail
     assert found["outage_ms"].value == pytest.approx(40)
     assert found["recovery_ms"].value == pytest.approx(0, abs=1e-6)
-    assert detail["from_s"] == pytest.approx(0.0)
+    assert detail["from_s"] == pytest.approx(-0.015)
     assert [name for name, _, _ in detail["events"]] == ["fails", "mended"]
-    assert detail["bins"] == [[-0.05, 3, 0], [0.0, 5, 4], [0.05, 2, 0]]
+    assert detail["bins"] == [[-0.05, 5, 2], [0.0, 5, 2]]
 
 
 def reports(sent: object, arrived: object) -> tuple[bytes, bytes]:
