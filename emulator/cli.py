@@ -181,7 +181,7 @@ def parser() -> argparse.ArgumentParser:
         type=float,
         default=10.0,
         metavar="S",
-        help="how long daemons may take to converge (default: 10 seconds)",
+        help="how long daemons may take to run again and converge (default: 10 seconds)",
     )
     p.add_argument("--matrix", action="store_true", help="show the matrix even when all is well")
 

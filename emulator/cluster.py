@@ -13,6 +13,7 @@ A cluster made by ``with`` lives as long as the block, and at most as long as th
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -28,10 +29,11 @@ from emulator.measure import capture, ping, tool
 from emulator.measure.ping import Pings
 from emulator.place import Completed
 from emulator.plan import Plan
-from emulator.settle import daemons
+from emulator.settle import daemons, settled
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import control, inside, lab, process, runtime, stack
+from emulator.substrate.keeper import State
 from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
@@ -353,9 +355,17 @@ class Cluster(Home):
     ) -> Report:
         """Compare kernel with plan and probes with oracle.
 
-        ``wait_s``: how long daemons may take until the kernel holds what they should write.
+        ``wait_s``: how long daemons may take until those that have died run again, and the
+        kernel holds what they should write.
         """
-        report: Report = control.ask(self.world, "verify", probes, wait_s, progress=progress)
+        deadline = time.monotonic() + wait_s
+
+        def dead() -> list[State]:
+            return [s for s in self.facts().processes if s.daemon and s.state == "waiting"]
+
+        settled(dead, wait_s)
+        left_s = max(0.0, deadline - time.monotonic())
+        report: Report = control.ask(self.world, "verify", probes, left_s, progress=progress)
         # what died while daemons were waited for may run again
         return report._replace(processes=troubles(self.facts().processes))
 

@@ -13,7 +13,7 @@ from waiting import until
 
 from emulator import Cluster, settle
 from emulator.errors import PodwireError, SpecError, Unsupported
-from emulator.substrate import runtime
+from emulator.substrate import keeper, runtime
 from emulator.verify import Report
 
 pytestmark = pytest.mark.kernel
@@ -75,6 +75,19 @@ def test_a_daemon_that_dies_by_itself_is_reported_and_started_again(c: Cluster) 
     report = c.verify(probes=False)
     assert report.processes == ("n1:toyd: running, after 1 restarts (last killed by signal 9)",)
     assert not report.deviations
+
+
+def test_verify_waits_for_a_daemon_that_is_to_be_started_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keeper, "_FIRST_PAUSE_S", 1.0)  # the lab is a fork of this process
+    with Cluster(toy_spec(), "twice") as c:
+        for restarts in (0, 1):
+            was = until(lambda: pids(c)["n1"], f"toyd after {restarts} restarts")
+            c.node("n1").run(["sh", "-c", f"kill -9 {was}"])
+            until(lambda was=was: pids(c)["n1"] != was, "its end")
+        report = c.verify(probes=False)
+    assert report.processes == ("n1:toyd: running, after 2 restarts (last killed by signal 9)",)
 
 
 def test_what_a_daemon_has_left_goes_with_it(c: Cluster) -> None:

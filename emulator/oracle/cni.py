@@ -72,9 +72,7 @@ def unpredictable(conflist: Conflist) -> str:
         return "the bridge is no gateway"
     if not _default_route(main):
         return "its pods have no default route"
-    strange = [
-        key for key in ("vlan", "vlanTrunk", "macspoofchk", "portIsolation") if main.conf.get(key)
-    ]
+    strange = [key for key in _KEEPS_APART if main.conf.get(key)]
     if strange:
         return f"{main.type} with {strange[0]} keeps packets from each other"
     for other in others:

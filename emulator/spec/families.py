@@ -92,7 +92,7 @@ def check_families(spec: ResolvedSpec, pod_cidr: Place, mtu: Place, findings: Fi
         findings.add(
             pod_cidr,
             f"IPv6 with {mode}",
-            "IPv4 networks only: it has no IPv6",
+            "IPv4 networks only: this version has no IPv6 for it",
             f"with IPv6: {'; '.join(_with_ipv6())}",
         )
     if spec.links.mtu < LEAST_MTU_B:

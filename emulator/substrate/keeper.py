@@ -45,7 +45,12 @@ class State(NamedTuple):
     @property
     def label(self) -> str:
         """``pod/container``, or ``node:daemon``: what is its own in the whole lab."""
-        return self.name if "/" in self.name else f"{self.ns}:{self.name}"
+        return f"{self.ns}:{self.name}" if self.daemon else self.name
+
+    @property
+    def daemon(self) -> bool:
+        """Whether it is a node's daemon, and no container of a pod."""
+        return "/" not in self.name
 
 
 class _Kept:
