@@ -33,12 +33,12 @@ s.sendto(b"x", (sys.argv[2], 7777))
 """
 
 
-def calico(backend: str, nodes: int = 3, **more: Any) -> ResolvedSpec:
+def calico(backend: str, nodes: int = 3, families: str = "4", **more: Any) -> ResolvedSpec:
     """On one segment, with a router beside it; daemons whose death is noticed within seconds."""
     times = {"gracefulRestartTime": 2, "gracefulRestartWait": 3, "connectRetryTime": 1}
     options = times | more if backend == "bgp" else more
     racks = ("rack-a",) * nodes
-    return small_spec("calico", backend, nodes=racks, pods_per_node=1, **options)
+    return small_spec("calico", backend, nodes=racks, pods_per_node=1, families=families, **options)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +100,30 @@ def test_reflectors_then_vxlan_then_the_mesh(lab: Cluster) -> None:
     assert seen == at.tunnel["n1"], "masqueraded: it is not the uplink's address"
     lab.apply(calico("bgp"))
     assert reached(lab)
+
+
+def test_one_family_is_lost_with_its_daemon_and_the_other_stays() -> None:
+    def held(cluster: Cluster) -> dict[str, bool]:
+        report = cluster.verify(wait_s=60)
+        assert report.good, [*report.deviations, *report.differences]
+        return {s.text[-5:-1]: s.holds for s in report.statements if s.number == "M3"}
+
+    with Cluster(calico("bgp", families="46"), "calico-both") as cluster:
+        assert held(cluster) == {"IPv4": True, "IPv6": True}
+        cluster.fail("daemon", "n2:bird6")
+        assert held(cluster) == {"IPv4": True, "IPv6": False}
+        cluster.heal()
+        cluster.fail("daemon", "n1:bird")
+        assert held(cluster) == {"IPv4": False, "IPv6": True}
+        cluster.heal()
+        cluster.apply(calico("vxlan", families="46"))
+        assert held(cluster) == {"IPv4": True, "IPv6": True}
+        pod, (four, six) = cluster.pod("n1-p1"), cluster.pod("n2-p1").ips
+        for address, header_b in ((four, 28), (six, 48)):
+            argv = ["ping", "-c1", "-W1", "-M", "do", "-s", str(1430 - header_b), address]
+            assert pod.run(argv).returncode == 0, "what pods may send passes both tunnels"
+        cluster.fail("interface", "n1:vxlan-v6.calico")
+        assert held(cluster) == {"IPv4": True, "IPv6": False}
 
 
 def test_the_routers_of_two_racks() -> None:

@@ -55,6 +55,26 @@ def pid(cluster: Lab, node: str, name: str) -> int:
     return states[node, name]
 
 
+def test_one_session_tells_of_both_families(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    with Cluster(topology("kube-router-dual-stack"), "routed-both") as cluster:
+        six = ["ip", "-6", "route", "show", "proto", "17"]
+        assert len(routes(cluster, "n1")) == len(output(cluster, "n1", *six).splitlines()) == 2
+        good(cluster)
+        # a watcher that starts anew hears of both again
+        cluster.fail("daemon", "n1:watcher")
+        cluster.heal()
+        output(cluster, "n1", "ip", "-6", "route", "del", "fd00:10:244:2::/64")
+        until(lambda: len(output(cluster, "n1", *six).splitlines()) == 2, "its routes of IPv6")
+        cluster.fail("daemon", "n2:gobgpd")
+        good(cluster)
+        assert len(output(cluster, "n1", *six).splitlines()) == 1
+        cluster.heal()
+        good(cluster)
+
+
 def test_what_is_told_is_written_and_forgotten(lab: Lab) -> None:
     to_2, to_3 = (f"10.244.{n}.0/24 via 192.168.50.1{n} dev eth0" for n in (2, 3))
     assert routes(lab, "n1") == [to_2, to_3]

@@ -142,6 +142,10 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         CALICO | {"families": "46", "nodes": ("rack-a",) * 3},
         (("daemon", "n2:bird6"),),
     ),
+    "kube-router-dual-stack-speaker-dead": (
+        KUBE_ROUTER | {"families": "46", "nodes": ("rack-a",) * 3},
+        (("daemon", "n2:gobgpd"),),
+    ),
     "canal-dual-stack": (CANAL | {"families": "64", "pods_per_node": 1}, ()),
     "canal-ipv6-without-a-router": (
         CANAL

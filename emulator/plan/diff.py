@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 
 from emulator.plan.cascade import Removal, cascade, interface_of
 from emulator.plan.plan import ORDER, Entry, Plan
-from emulator.plan.resources import Key, Resource, Sysctl
+from emulator.plan.resources import Key, Resource, Route, Sysctl
 from emulator.plan.text import line
 
 State = Mapping[Key, Resource]
@@ -98,11 +98,23 @@ def _doomed(
         if (
             before is not None
             and before != resource
-            and resource.kind not in _CHANGED_IN_PLACE
+            and (resource.kind not in _CHANGED_IN_PLACE or _in_its_own_way(before, resource))
             and before.kind != "foreign"
         ):
             doomed.add(key)
     return doomed
+
+
+def _in_its_own_way(before: Resource, after: Resource) -> bool:
+    """Whether a route cannot take the place of what is there. IPv6 looks for a gateway that is said
+    to be on-link, and refuses one that the old route leads to by another device."""
+    return (
+        type(after) is Route
+        and type(before) is Route
+        and after.onlink
+        and ":" in after.via
+        and after.dev != before.dev
+    )
 
 
 def _orphan(entry: Entry, desired: Plan, owned: Plan) -> bool:

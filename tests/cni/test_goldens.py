@@ -50,6 +50,7 @@ PLANS: dict[str, Callable[[], Plan]] = {
     "kube-router-reflector": lambda: plan(
         "kube-router", nodes=3, rrServers=1, bgpGracefulRestart=True, enablePodEgress=False
     ),
+    "kube-router-dual-stack": lambda: plan("kube-router", families="46"),
     "calico-bgp": lambda: plan("calico", "bgp"),
     "calico-route-reflector": lambda: plan(
         "calico", "bgp", nodes=3, nodeToNodeMeshEnabled=False, routeReflectors=["n1"]

@@ -38,6 +38,7 @@ from emulator.plan.resources import (
     Netns,
     Process,
     Resource,
+    Route,
     Sysctl,
     Veth,
 )
@@ -101,6 +102,25 @@ def test_what_cannot_be_changed_in_place_is_made_anew() -> None:
     assert step([*WIRED, TBF], [*WIRED, HTB])[0].startswith("- a qdisc x tbf")
     assert step([*ON, NEIGH], [*ON, NEIGH._replace(lladdr="02:00:00:00:00:08")])[0][0] == "-"
     assert step([*WIRED, RULE], [*WIRED, RULE._replace(table=200)])[0][0] == "-"
+
+
+@pytest.mark.parametrize(
+    ("dst", "near", "far", "actions"),
+    [
+        ("10.244.2.0/24", "192.168.1.12", "10.244.2.0", ["change"]),
+        ("fd00:2::/64", "fd00:1::c", "fd00:2::", ["delete", "create"]),
+    ],
+)
+def test_a_route_of_ipv6_would_be_in_the_way_of_the_one_into_a_tunnel(
+    dst: str, near: str, far: str, actions: list[str]
+) -> None:
+    """The kernel takes no gateway for on-link that it reaches by another device already."""
+    direct = Route("a", dst, near, "eth0", proto="80")
+    tunnel = Route("a", dst, far, "vxlan", onlink=True, proto="80")
+    there = {direct.key: direct}
+    assert [op.action for op in diff(of([tunnel]), there, of([direct]))] == actions
+    back = diff(of([direct]), {tunnel.key: tunnel}, of([tunnel]))
+    assert [op.action for op in back] == ["change"]
 
 
 def test_classes_and_filters_go_with_their_root() -> None:

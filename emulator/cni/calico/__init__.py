@@ -60,7 +60,7 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     yield File(node.name, "/var/lib/calico/mtu", str(mtu(context)))
     for at in context.addressing.families:
         tunnel = device(at) if context.spec.network.backend == "vxlan" else ""
-        for table, text in rules.tables(context, at, tunnel):
+        for table, text in rules.tables(context, at, node, tunnel):
             yield NftTable(node.name, at.family.nft, table, text)
         if tunnel:
             yield from _vxlan(context, at, node)

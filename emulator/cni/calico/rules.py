@@ -14,12 +14,13 @@ from ipaddress import ip_address
 from emulator.cni.context import Context
 from emulator.family import IPV6
 from emulator.ipam import Addressing
+from emulator.spec.resolved import Node
 
 VXLAN_PORT = 4789
 
 
-def tables(context: Context, at: Addressing, tunnel: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each table of a family; ``tunnel`` is its VXLAN device, or empty."""
+def tables(context: Context, at: Addressing, node: Node, tunnel: str) -> Iterator[tuple[str, str]]:
+    """(name, text) of each table of a node and family; ``tunnel`` is its VXLAN device, or empty."""
     ip = at.family.nft
     six = at.family is IPV6
     sets, kind = ("cali60", "ipv6_addr") if six else ("cali40", "ipv4_addr")
@@ -37,7 +38,8 @@ def tables(context: Context, at: Addressing, tunnel: str) -> Iterator[tuple[str,
     )
     if tunnel:
         name = f"{sets}all-vxlan-net"
-        nodes = _set(name, kind, sorted(at.node.values(), key=ip_address))
+        others = (address for peer, address in at.node.items() if peer != node.name)
+        nodes = _set(name, kind, sorted(others, key=ip_address))
         yield "filter", _FILTER.format(ip=ip, sets=nodes, name=name, port=VXLAN_PORT)
         yield "raw", _RAW.format(ip=ip, port=VXLAN_PORT)
 
