@@ -54,6 +54,18 @@ class Traffic(NamedTuple):
         """Plain JSON for ``Settings.options``."""
         return {**self._asdict(), "cpus": self.cpus.as_detail()}
 
+    def metrics(self) -> tuple[Metric, ...]:
+        """Those of ``METRICS`` whose instruments run."""
+        used = {
+            "throughput_bit_s": True,
+            "crr": self.transactions_s,
+            "tcp_rtt": self.round_trips_s,
+            "packet_rate_pps": self.trial_s,
+            "cpu_s_per_gb": self.cost_s,
+        }
+        running = tuple(name for name, seconds in used.items() if seconds)
+        return tuple(one for one in METRICS if one.name.startswith(running))
+
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Traffic:
         """Back from the options of a run, which may hold more."""

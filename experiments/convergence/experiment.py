@@ -13,11 +13,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emulator.cluster import Cluster
-from emulator.compile import compile_spec
-from emulator.errors import PodwireError, Problem
 from emulator.harness.experiment import (
     Condition,
-    Description,
     Experiment,
     Matrix,
     Metric,
@@ -29,8 +26,9 @@ from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured
 from emulator.measure.wait import until
 from emulator.place import Place
-from emulator.spec import dump, load
+from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
+from experiments import labs
 from experiments.convergence.arms import ARMS, EVENTS, QUICK, WAY, bfds, fault, holds, possible
 
 NAME = "convergence"
@@ -94,27 +92,18 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     declared = matrix(bool(settings.options["quick"]))
     specs = {one.name: spec(one) for one in declared.conditions}
 
-    def describe(condition: Condition) -> Description:
-        resolved = specs[condition.name]
-        return Description(dump(resolved), compile_spec(resolved).text())
-
     @contextmanager
     def build(condition: Condition, seed: int) -> Iterator[Cell]:
-        with Cluster(specs[condition.name], f"{NAME}-{os.getpid()}") as cluster:
-            deviations = cluster.verify(probes=False).deviations
-            if deviations:
-                raise PodwireError(
-                    *(Problem(f"lab of {condition.name}", text, "as in the plan")
-                      for text in deviations)
-                )  # fmt: skip
+        with labs.as_planned(specs[condition.name], NAME, condition) as cluster:
             for router in cluster.spec.routers if condition.factors["bfd_ms"] else ():
                 up = partial(_watching, cluster.place(router.name))
                 until(up, 30.0, "all sessions of BFD are up", place=router.name)
             yield Cell(cluster, seed)
 
     return Experiment(
-        name=NAME, question=QUESTION, matrix=declared, metrics=METRICS, describe=describe,
-        build=build, measure=partial(_measure, dict(settings.options)), headline=("outage_ms",),
+        name=NAME, question=QUESTION, matrix=declared, metrics=METRICS,
+        describe=labs.describer(specs), build=build,
+        measure=partial(_measure, dict(settings.options)), headline=("outage_ms",),
     )  # fmt: skip
 
 

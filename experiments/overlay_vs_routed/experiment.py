@@ -13,11 +13,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from emulator.cluster import Cluster, Place
-from emulator.compile import compile_spec
 from emulator.errors import PodwireError, Problem
 from emulator.harness.experiment import (
     Condition,
-    Description,
     Experiment,
     Factor,
     Matrix,
@@ -27,9 +25,9 @@ from emulator.harness.settings import Settings
 from emulator.measure import iperf
 from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured
-from emulator.spec import dump, load
+from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
-from experiments import traffic
+from experiments import labs, traffic
 from experiments.overlay_vs_routed.gate import gate
 from experiments.traffic import Ends, Traffic
 
@@ -127,22 +125,12 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     declared = matrix(bool(settings.options["quick"]))
     specs = {one.name: spec(one, how) for one in declared.conditions}
 
-    def describe(condition: Condition) -> Description:
-        resolved = specs[condition.name]
-        return Description(dump(resolved), compile_spec(resolved).text())
-
-    measured = {"throughput_bit_s": True, "crr": how.transactions_s, "tcp_rtt": how.round_trips_s,
-                "packet_rate_pps": how.trial_s, "cpu_s_per_gb": how.cost_s}  # fmt: skip
-    metrics = tuple(
-        one for one in traffic.METRICS
-        if any(used and one.name.startswith(prefix) for prefix, used in measured.items())
-    )  # fmt: skip
     return Experiment(
         name=NAME,
         question=QUESTION,
         matrix=declared,
-        metrics=metrics,
-        describe=describe,
+        metrics=how.metrics(),
+        describe=labs.describer(specs),
         build=lambda condition, seed: _lab(specs[condition.name], condition, seed),
         measure=partial(_measure, how),
         gate=lambda cell, condition, samples: gate(condition, samples),
@@ -158,13 +146,7 @@ def _lab(resolved: ResolvedSpec, condition: Condition, seed: int) -> Iterator[Ce
     The kernel frees the lab of eight namespaces before (0.7 MiB) within 0.2 s, while this one is
     built and the omitted beginning passes; it is not waited for.
     """
-    with Cluster(resolved, f"{NAME}-{os.getpid()}") as cluster:
-        deviations = cluster.verify(probes=False).deviations
-        if deviations:
-            raise PodwireError(
-                *(Problem(f"lab of {condition.name}", text, "as in the plan")
-                  for text in deviations)
-            )  # fmt: skip
+    with labs.as_planned(resolved, NAME, condition) as cluster:
         yield Cell(cluster, _ends(cluster, condition), seed)
 
 

@@ -12,17 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emulator.cluster import Cluster, Place
-from emulator.compile import compile_spec
+from emulator.cluster import Place
 from emulator.errors import PodwireError, Problem
-from emulator.harness.experiment import Condition, Description, Experiment, Matrix
+from emulator.harness.experiment import Condition, Experiment, Matrix
 from emulator.harness.settings import Settings
 from emulator.measure import iperf, path_mtu
 from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured, Sample
-from emulator.spec import dump, load
+from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
-from experiments import traffic
+from experiments import labs, traffic
 from experiments.plugins import wire
 from experiments.plugins.modes import MODES, MTU, PLACES, QUICK, Way, pairs
 from experiments.traffic import Ends, Traffic
@@ -115,22 +114,12 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     declared = matrix(bool(settings.options["quick"]))
     specs = {one.name: spec(one, how) for one in declared.conditions}
 
-    def describe(condition: Condition) -> Description:
-        resolved = specs[condition.name]
-        return Description(dump(resolved), compile_spec(resolved).text())
-
-    measured = {"throughput_bit_s": True, "crr": how.transactions_s, "tcp_rtt": how.round_trips_s,
-                "packet_rate_pps": how.trial_s, "cpu_s_per_gb": how.cost_s}  # fmt: skip
-    metrics = tuple(
-        one for one in traffic.METRICS
-        if any(used and one.name.startswith(prefix) for prefix, used in measured.items())
-    )  # fmt: skip
     return Experiment(
         name=NAME,
         question=QUESTION,
         matrix=declared,
-        metrics=metrics,
-        describe=describe,
+        metrics=how.metrics(),
+        describe=labs.describer(specs),
         build=lambda condition, seed: _lab(specs[condition.name], condition, seed),
         measure=partial(_measure, how, slow),
         gate=lambda cell, condition, samples: gate(condition, samples),
@@ -142,13 +131,7 @@ def experiment(settings: Settings) -> Experiment[Cell]:
 @contextmanager
 def _lab(resolved: ResolvedSpec, condition: Condition, seed: int) -> Iterator[Cell]:
     """The lab, up and compared with its plan."""
-    with Cluster(resolved, f"{NAME}-{os.getpid()}") as cluster:
-        deviations = cluster.verify(probes=False).deviations
-        if deviations:
-            raise PodwireError(
-                *(Problem(f"lab of {condition.name}", text, "as in the plan")
-                  for text in deviations)
-            )  # fmt: skip
+    with labs.as_planned(resolved, NAME, condition) as cluster:
         client, server = cluster.pod("n1-p1"), cluster.pod("n2-p1")
         nodes = (cluster.node("n1"), cluster.node("n2"))
         watched: tuple[tuple[Place, tuple[str, ...]], ...] = tuple(

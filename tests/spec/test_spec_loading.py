@@ -221,7 +221,6 @@ NODES_AND_PODS = {
     "kubenet": (2, 4),
     "kubenet-shaped": (2, 4),
     "canal-dual-stack": (2, 4),
-    "kube-router-dual-stack": (3, 6),
     "flannel-dual-stack": (3, 6),
     "flannel-ipv6": (3, 6),
     "flannel-direct-routing": (4, 8),

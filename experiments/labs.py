@@ -1,0 +1,35 @@
+"""Labs for experiments: up, and compared with their plan before anything is measured."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+
+from emulator.cluster import Cluster
+from emulator.compile import compile_spec
+from emulator.errors import PodwireError, Problem
+from emulator.harness.experiment import Condition, Description
+from emulator.spec import dump
+from emulator.spec.resolved import ResolvedSpec
+
+
+@contextmanager
+def as_planned(resolved: ResolvedSpec, experiment: str, condition: Condition) -> Iterator[Cluster]:
+    """A lab that holds its plan; PodwireError with every deviation when it does not."""
+    with Cluster(resolved, f"{experiment}-{os.getpid()}") as cluster:
+        deviations = cluster.verify(probes=False).deviations
+        if deviations:
+            place = f"lab of {condition.name}"
+            raise PodwireError(*(Problem(place, text, "as in the plan") for text in deviations))
+        yield cluster
+
+
+def describer(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], Description]:
+    """Spec and plan of each condition, from the specs by the conditions' names."""
+
+    def describe(condition: Condition) -> Description:
+        resolved = specs[condition.name]
+        return Description(dump(resolved), compile_spec(resolved).text())
+
+    return describe
