@@ -15,6 +15,7 @@ from small_specs import HERE, small_spec
 
 from emulator.cni import none
 from emulator.cni.context import Context, Learnt
+from emulator.family import IPV4, Family
 from emulator.oracle.model import Leg, Model
 from emulator.plan.resources import File, Resource, Route, daemon
 from emulator.spec.resolved import Network, Node, ResolvedSpec
@@ -36,7 +37,7 @@ class Toy(Model):
     bridge = "cni0"
 
     @classmethod
-    def daemons(cls, network: Network) -> tuple[str, ...]:
+    def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         return ("toyd",)
 
     def leg(self, near: str, far: str) -> Leg:

@@ -140,7 +140,8 @@ def test_ctrl_c_leaves_a_readable_part_and_resume_goes_on(tmp_path: Path) -> Non
     folder = only_run(tmp_path, "overlay-vs-routed")
     manifest = store.read(folder).manifest
     assert manifest["status"] == "interrupted"
-    assert json.loads((folder / "summary.json").read_text())["comparisons"]
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["comparisons"] or any("excluded (steal" in note for note in summary["notes"])
     assert (folder / "figures" / "throughput.pdf").is_file()
     assert gone(running.pid)
 
