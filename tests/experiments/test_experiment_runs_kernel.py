@@ -141,8 +141,10 @@ def test_ctrl_c_leaves_a_readable_part_and_resume_goes_on(tmp_path: Path) -> Non
     manifest = store.read(folder).manifest
     assert manifest["status"] == "interrupted"
     summary = json.loads((folder / "summary.json").read_text())
-    assert summary["comparisons"] or any("excluded (steal" in note for note in summary["notes"])
-    assert (folder / "figures" / "throughput.pdf").is_file()
+    # a cell that the host took time from is left out, and one block has no other
+    if not any("excluded (steal" in note for note in summary["notes"]):
+        assert summary["comparisons"]
+        assert (folder / "figures" / "throughput.pdf").is_file()
     assert gone(running.pid)
 
     refused = podwire("run", "overlay-vs-routed", "--resume", "--blocks", "9", results=tmp_path)
