@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import tempfile
 from collections.abc import Iterator
@@ -16,6 +17,20 @@ def pytest_configure() -> None:
     """Started in the background of a shell, a program ignores Ctrl-C, which tests send."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A runtime directory for the clusters of this module; nothing may be left in it."""
+    path = tmp_path_factory.mktemp("run")
+    before = os.environ.get("PODWIRE_RUN")
+    os.environ["PODWIRE_RUN"] = str(path)
+    yield path
+    if before is None:
+        del os.environ["PODWIRE_RUN"]
+    else:
+        os.environ["PODWIRE_RUN"] = before
+    assert [entry.name for entry in (path / "podwire").iterdir()] == [".lock"]
 
 
 @pytest.fixture

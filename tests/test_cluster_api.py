@@ -22,20 +22,6 @@ pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A runtime directory for the clusters of this module; nothing may be left in it."""
-    path = tmp_path_factory.mktemp("run")
-    before = os.environ.get("PODWIRE_RUN")
-    os.environ["PODWIRE_RUN"] = str(path)
-    yield path
-    if before is None:
-        del os.environ["PODWIRE_RUN"]
-    else:
-        os.environ["PODWIRE_RUN"] = before
-    assert [entry.name for entry in (path / "podwire").iterdir()] == [".lock"]
-
-
-@pytest.fixture(scope="module")
 def c(folder: Path) -> Iterator[Cluster]:
     """One cluster for the tests that leave it as it is."""
     with Cluster.from_file(SPEC) as cluster:

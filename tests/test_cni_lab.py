@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -27,20 +26,6 @@ def spec(**network: object) -> ResolvedSpec:
     """Two nodes with a pod each, and what is said of the network."""
     changed = {f"spec.network.{key}": value for key, value in network.items()}
     return load(BRIDGE, {"spec.pods.perNode": 1, **changed})
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A runtime directory for the clusters of this module; nothing may be left in it."""
-    path = tmp_path_factory.mktemp("run")
-    before = os.environ.get("PODWIRE_RUN")
-    os.environ["PODWIRE_RUN"] = str(path)
-    yield path
-    if before is None:
-        del os.environ["PODWIRE_RUN"]
-    else:
-        os.environ["PODWIRE_RUN"] = before
-    assert [entry.name for entry in (path / "podwire").iterdir()] == [".lock"]
 
 
 @pytest.fixture(scope="module")
