@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv4Network
-from typing import TypeVar
 
 import pytest
+from plan_parts import every, interface, setting
 from small_plans import plan, spec
 
 from emulator.ipam import allocate
@@ -32,8 +32,6 @@ from emulator.plan.resources import (
     Vxlan,
 )
 
-T = TypeVar("T", bound=Resource)
-
 NODES, PODS = 4, 3
 VXLAN = plan(nodes=NODES, pods=PODS)
 HOST_GW = plan(backend="host-gw", nodes=NODES, pods=PODS)
@@ -44,27 +42,6 @@ FLANNEL = {"vxlan": VXLAN, "host-gw": HOST_GW, "direct routing": DIRECT}
 BRIDGED = {**FLANNEL, "none": NONE}
 NAMES = [f"n{i}" for i in range(1, NODES + 1)]
 POD_NAMES = [f"{node}-p{i}" for node in NAMES for i in range(1, PODS + 1)]
-
-
-def every(made: Plan, kind: type[T], ns: str = "", dev: str = "") -> list[T]:
-    return [
-        r
-        for e in made
-        if type(r := e.resource) is kind
-        and ns in ("", r.ns)
-        and dev in ("", getattr(r, "dev", dev))
-    ]
-
-
-def setting(made: Plan, ns: str, name: str) -> str | None:
-    found = made.get((ns, "sysctl", name))
-    return found.value if type(found) is Sysctl else None
-
-
-def interface(made: Plan, ns: str, name: str) -> Interface:
-    found = made.get((ns, "interface", name))
-    assert type(found) is Interface, f"{ns} {name}"
-    return found
 
 
 def ports(made: Plan, ns: str, bridge: str) -> list[Interface]:

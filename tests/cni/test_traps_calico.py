@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from typing import TypeVar
 
 import pytest
+from plan_parts import every
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec, faulted
@@ -25,13 +25,10 @@ from emulator.plan.resources import (
     Neigh,
     NftTable,
     Process,
-    Resource,
     Route,
     Vxlan,
 )
 from emulator.spec.resolved import ResolvedSpec
-
-T = TypeVar("T", bound=Resource)
 
 RACKS = ("rack-a", "rack-a", "rack-b", "rack-b")
 RACK = dict(zip(("n1", "n2", "n3", "n4"), RACKS, strict=True))
@@ -51,16 +48,6 @@ FABRIC_SPEC = spec(
 FABRIC = compile_spec(FABRIC_SPEC)
 EACH = {"bgp": BGP, "vxlan": VXLAN, "cross-subnet": CROSS, "reflected": REFLECTED, "fabric": FABRIC}
 each = pytest.mark.parametrize("made", EACH.values(), ids=EACH)
-
-
-def every(made: Plan, kind: type[T], ns: str = "", dev: str = "") -> list[T]:
-    return [
-        r
-        for e in made
-        if type(r := e.resource) is kind
-        and ns in ("", r.ns)
-        and dev in ("", getattr(r, "dev", dev))
-    ]
 
 
 def config(made: Plan, node: str) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from ipaddress import ip_address
-from typing import TypeVar
 
 import pytest
+from plan_parts import every, interface
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec, faulted
@@ -19,17 +19,13 @@ from emulator.plan.resources import (
     Fdb,
     File,
     Hop,
-    Interface,
     Neigh,
     NftTable,
     Process,
-    Resource,
     Route,
     Vxlan,
 )
 from emulator.spec.resolved import ResolvedSpec
-
-T = TypeVar("T", bound=Resource)
 
 RACKS = ("rack-a", "rack-a", "rack-b")
 NODES = ("n1", "n2", "n3")
@@ -48,16 +44,6 @@ FABRIC = spec(
 )._replace(routing="bgp")
 
 
-def every(made: Plan, kind: type[T], ns: str = "", dev: str = "") -> list[T]:
-    return [
-        r
-        for e in made
-        if type(r := e.resource) is kind
-        and ns in ("", r.ns)
-        and dev in ("", getattr(r, "dev", dev))
-    ]
-
-
 def learnt(spec: ResolvedSpec, made: Plan, node: str, *faults: Fault) -> dict[str, Route]:
     """The routes that a node's BIRDs are expected to write, by destination."""
     now = faulted(made, spec, allocate(spec), faults)
@@ -73,12 +59,6 @@ def config(made: Plan, node: str, daemon: str = "bird6") -> str:
 def table(made: Plan, family: str, name: str) -> str:
     found = made.get(("n1", "nft", f"{family} {name}"))
     return found.text if type(found) is NftTable else ""
-
-
-def interface(made: Plan, ns: str, name: str) -> Interface:
-    found = made.get((ns, "interface", name))
-    assert type(found) is Interface
-    return found
 
 
 # --- VXLAN -------------------------------------------------------------------------------

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ipaddress import IPv6Address, ip_address
-from typing import TypeVar
 
 import pytest
+from plan_parts import every, interface, setting
 from small_plans import plan, spec
 
 from emulator.datapath.inet import link_local
@@ -15,16 +15,12 @@ from emulator.plan.resources import (
     Addr,
     Fdb,
     File,
-    Interface,
     Neigh,
     NftTable,
-    Resource,
     Route,
-    Sysctl,
     Vxlan,
 )
 
-T = TypeVar("T", bound=Resource)
 NODES, PODS = 3, 2
 DUAL = plan(nodes=NODES, pods=PODS, families="46")
 SIX = plan(nodes=NODES, pods=PODS, families="6")
@@ -32,27 +28,6 @@ HOST_GW = plan(backend="host-gw", nodes=NODES, pods=PODS, families="46")
 CANAL = plan("canal", nodes=NODES, pods=PODS, families="46")
 NONE = plan("none", nodes=NODES, pods=PODS, families="46")
 ALL = {"dual": DUAL, "ipv6": SIX, "host-gw": HOST_GW, "canal": CANAL, "none": NONE}
-
-
-def every(made: Plan, kind: type[T], ns: str = "", dev: str = "") -> list[T]:
-    return [
-        r
-        for e in made
-        if type(r := e.resource) is kind
-        and ns in ("", r.ns)
-        and dev in ("", getattr(r, "dev", dev))
-    ]
-
-
-def setting(made: Plan, ns: str, name: str) -> str | None:
-    found = made.get((ns, "sysctl", name))
-    return found.value if type(found) is Sysctl else None
-
-
-def interface(made: Plan, ns: str, name: str) -> Interface:
-    found = made.get((ns, "interface", name))
-    assert type(found) is Interface
-    return found
 
 
 def test_a_link_local_address_is_what_the_kernel_makes_of_the_mac_address() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 import pytest
+from plan_parts import interface, setting
 from small_plans import plan, spec
 from small_specs import small_spec
 
@@ -22,7 +23,6 @@ from emulator.plan.resources import (
     Qdisc,
     Resource,
     Route,
-    Sysctl,
     TcClass,
     TcFilter,
 )
@@ -42,17 +42,6 @@ MODES = {
 
 def of(made: Plan, kind: type[T], ns: str) -> list[T]:
     return [r for e in made if type(r := e.resource) is kind and r.ns == ns]
-
-
-def interface(made: Plan, ns: str, name: str) -> Interface:
-    found = made.get((ns, "interface", name))
-    assert type(found) is Interface
-    return found
-
-
-def setting(made: Plan, ns: str, name: str) -> str | None:
-    found = made.get((ns, "sysctl", name))
-    return found.value if type(found) is Sysctl else None
 
 
 def shaped(*limits: tuple[int, int]) -> Plan:

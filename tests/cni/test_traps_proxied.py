@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from plan_parts import every
 from small_plans import plan, spec
 
 from emulator.compile import faulted
 from emulator.datapath import sleeve
 from emulator.faults import Fault
 from emulator.ipam import allocate
-from emulator.plan import Plan
 from emulator.plan.resources import (
     Addr,
     Fdb,
@@ -21,10 +21,6 @@ from emulator.plan.resources import (
     Route,
     Tun,
 )
-
-
-def every(made: Plan, kind: type, ns: str = "") -> list[Any]:
-    return [e.resource for e in made if type(e.resource) is kind and ns in ("", e.resource.ns)]
 
 
 def test_udp_has_one_route_for_the_whole_network_and_no_table() -> None:

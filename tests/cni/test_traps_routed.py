@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pytest
+from plan_parts import setting
 from small_plans import plan, spec
 
 from emulator.datapath.naming import calico_veth
 from emulator.degrade import degraded
 from emulator.faults import Fault, cables
 from emulator.plan import Plan
-from emulator.plan.resources import Addr, Bridge, Interface, Neigh, Route, Sysctl, Veth
+from emulator.plan.resources import Addr, Bridge, Interface, Neigh, Route, Veth
 
 CANAL = plan("canal", nodes=2, pods=2)
 PODS = ("n1-p1", "n1-p2")
@@ -22,11 +23,6 @@ def of(made: Plan, kind: type, ns: str) -> list:  # type: ignore[type-arg]
 
 def port(pod: str) -> str:
     return calico_veth("default", pod)
-
-
-def setting(made: Plan, ns: str, name: str) -> str | None:
-    found = made.get((ns, "sysctl", name))
-    return found.value if type(found) is Sysctl else None
 
 
 def test_the_name_on_the_node_is_calicos() -> None:

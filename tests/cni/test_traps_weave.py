@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
-
 import pytest
+from plan_parts import every, interface
 from small_plans import plan, spec
 
 from emulator import stations
@@ -24,15 +23,12 @@ from emulator.plan.resources import (
     Neigh,
     NftTable,
     Process,
-    Resource,
     Route,
     Sysctl,
     Veth,
     Vxlan,
 )
 from emulator.ring import peer_name
-
-T = TypeVar("T", bound=Resource)
 
 NODES, PODS = 3, 2
 NAMES = [f"n{i}" for i in range(1, NODES + 1)]
@@ -44,16 +40,6 @@ SLEEVE = plan("weave", "sleeve", nodes=RACKS, pods=PODS)
 AT = allocate(SPEC)
 
 each_layout = pytest.mark.parametrize("made", [FASTDP, SLEEVE], ids=["fastdp", "sleeve"])
-
-
-def every(made: Plan, kind: type[T], ns: str = "") -> list[T]:
-    return [r for e in made if type(r := e.resource) is kind and ns in ("", r.ns)]
-
-
-def interface(made: Plan, ns: str, name: str) -> Interface:
-    found = made.get((ns, "interface", name))
-    assert type(found) is Interface, f"{ns} {name}"
-    return found
 
 
 def ports(made: Plan, ns: str, bridge: str) -> list[Interface]:
