@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import struct
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 
 from emulator.plan import Op
 from emulator.plan.resources import (
-    Addr,
-    Bridge,
-    Fdb,
     File,
-    Htb,
     Interface,
-    Neigh,
     Netns,
     NftTable,
-    Qdisc,
     Resource,
-    Route,
-    Rule,
     Sysctl,
-    TcClass,
-    TcFilter,
-    Tun,
-    Veth,
-    Vxlan,
 )
-from emulator.substrate import encode, ethtool, htb, meanwhile, nft, tun
+from emulator.substrate import ethtool, nft, tun
+from emulator.substrate.deleting import Deleter
 from emulator.substrate.ethtool import Offloads
 from emulator.substrate.namespaces import Namespaces
-from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
+from emulator.substrate.netlink import Batch, Netlink, Refusal
 from emulator.substrate.preparing import Birth, End, Work, prepare
 from emulator.substrate.refusal import guard, refused
 from emulator.substrate.sysctl import Sysctls
@@ -52,12 +37,11 @@ class Applier:
         self.spaces = spaces
         self._index = spaces.index
         self._sysctls = sysctls
+        self._deleter = Deleter(spaces, sysctls)
         self._born: dict[str, Offloads] = {}
 
     def apply(self, ops: Sequence[Op], progress: Callable[[int, int], None]) -> None:
-        deletes = [op for op in ops if op.action == "delete"]
-        for ns, group in groupby(deletes, key=lambda op: op.resource.ns):
-            self._delete(ns, list(group))
+        self._deleter.delete([op.resource for op in ops if op.action == "delete"])
         makes = [op for op in ops if op.action != "delete"]
         names = [op.resource.ns for op in makes if type(op.resource) is Netns]
         with self.spaces.creating(names):
@@ -122,49 +106,6 @@ class Applier:
         if self.spaces.trace:
             self.spaces.trace.ethtool(want.ns, want.name, bytes(request))
 
-    def _delete(self, ns: str, ops: list[Op]) -> None:
-        batch: list[tuple[Message, Resource]] = []
-        for op in ops:
-            r, index = op.resource, self._index
-            if type(r) in (Bridge, Veth, Vxlan, Tun):
-                batch.append((encode.delete_device(ns, r.name, index), r))  # type: ignore[union-attr]
-            elif type(r) is Addr:
-                batch.append((encode.addr(r, index, False), r))
-            elif type(r) is Route:
-                batch.append((encode.route(r, index, "delete"), r))
-            elif type(r) is Rule:
-                batch.append((encode.rule(r, index, False), r))
-            elif type(r) is Neigh:
-                batch.append((encode.neigh(r, index, False), r))
-            elif type(r) is Fdb:
-                batch.append((encode.fdb(r, index, False), r))
-            elif type(r) is Qdisc:
-                batch.extend((m, r) for m in encode.qdisc(r, index, False))
-            elif type(r) is Htb:
-                batch.append((htb.root(r, index, False), r))
-            elif type(r) is TcClass:
-                batch.append((htb.class_(r, index, False), r))
-            elif type(r) is TcFilter:
-                batch.append((htb.filter_(r, index, False), r))
-            elif type(r) is NftTable:
-                self.spaces.enter(ns)
-                guard(r, lambda r=r: nft.run(f"delete table {r.family} {r.name}"))  # type: ignore[misc]
-            elif type(r) is Sysctl:
-                guard(r, lambda r=r: self._give_back(r))  # type: ignore[misc]
-            elif type(r) is File:
-                self.spaces.file(r.ns, r.path).unlink(missing_ok=True)
-        self._send(ns, [r for _, r in batch], list(pack([m for m, _ in batch])))
-        for op in ops:
-            r = op.resource
-            if type(r) in (Bridge, Vxlan, Veth, Tun):
-                self.spaces.unlearn(r.ns, r.name)  # type: ignore[union-attr]
-            if type(r) is Veth:
-                self.spaces.unlearn(r.peer_ns, r.peer)
-            if type(r) is Netns:
-                self.spaces.forget(ns)
-                for _ in range(2):  # a program that still runs there may write meanwhile
-                    shutil.rmtree(self.spaces.files / ns, ignore_errors=True)
-
     def _send(
         self,
         ns: str,
@@ -195,12 +136,6 @@ class Applier:
         guard(r, lambda: self._sysctls.write(r))
         if self.spaces.trace:
             self.spaces.trace.sysctl(r.ns, r.name, r.value)
-
-    def _give_back(self, r: Sysctl) -> None:
-        os.close(meanwhile.namespace())  # a fresh one to look at, gone when the thread leaves it
-        self._sysctls.learn_birth([r])
-        self.spaces.enter(r.ns)
-        self._sysctls.give_back(r)
 
     def _add_tables(self, ns: str, tables: list[NftTable]) -> None:
         """All in one transaction: a context of the library costs more than what it sends."""

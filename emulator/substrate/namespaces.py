@@ -38,7 +38,8 @@ class Trace(Protocol):
 
 
 class Namespaces:
-    """To be used from one thread of the process that holds them."""
+    """To be used from one thread of the process that holds them; only a socket may be lent to
+    another thread."""
 
     def __init__(self, names: Path, files: Path, trace: Trace | None = None) -> None:
         """``names``: where namespaces get a name (``/run/netns``); ``files``: where each
@@ -134,6 +135,12 @@ class Namespaces:
                 self.close_sockets()
             found = self._sockets[ns] = Netlink()
         return found
+
+    def sockets(self, names: Sequence[str]) -> list[Netlink]:
+        """Route sockets of some namespaces, all open at the same time."""
+        if len(self._sockets) + len(names) > _MOST_SOCKETS:
+            self.close_sockets()
+        return [self.socket(ns) for ns in names]
 
     def close_sockets(self) -> None:
         """Close every route socket (a forked child must not read the replies of its parent)."""
