@@ -38,7 +38,7 @@ from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
 from emulator.supervisor import Facts, Supervisor
 from emulator.topo import read as read_topo
-from emulator.verify import Report, troubles
+from emulator.verify import Report, restarted, troubles
 
 if TYPE_CHECKING:
     from emulator.substrate.mininet import Cable
@@ -366,8 +366,9 @@ class Cluster(Home):
         settled(dead, wait_s)
         left_s = max(0.0, deadline - time.monotonic())
         report: Report = control.ask(self.world, "verify", probes, left_s, progress=progress)
-        # what died while daemons were waited for may run again
-        return report._replace(processes=troubles(self.facts().processes))
+        states = self.facts().processes
+        notes = (*report.notes, *restarted(states))
+        return report._replace(processes=troubles(states), notes=notes)
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Turn the running cluster into another; returns what was done, line by line.

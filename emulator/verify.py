@@ -64,7 +64,8 @@ def verify(
     progress: Callable[[str, int, int], None],
     attached: Attachments,
 ) -> Report:
-    """Compare everything. To be called by a process in the lab that may change namespaces.
+    """Compare everything but how processes fare, which the caller knows last. To be called by
+    a process in the lab that may change namespaces.
 
     ``wait_s``: how long daemons may take until the kernel holds what they should write.
     """
@@ -103,7 +104,7 @@ def verify(
     return Report(
         len(plan),
         tuple(found),
-        troubles(states),
+        (),
         count,
         differences,
         sentences,
@@ -111,7 +112,7 @@ def verify(
         looked - began,
         time.perf_counter() - looked,
         unjudged,
-        tuple(attached.attacher.complaints()),
+        tuple(f"from the start: {words}" for words in attached.attacher.complaints()),
     )
 
 
@@ -130,18 +131,30 @@ def _shared(kernel: Kernel, states: Sequence[State]) -> Statement:
 
 
 def troubles(states: Sequence[State]) -> tuple[str, ...]:
-    """Processes that do not run as they should, or have not all the time, as text."""
+    """Processes that do not run as they should, as text."""
     out = []
     for s in states:
-        died = (
-            f"ended with code {s.code}"
-            if (s.code or 0) >= 0
-            else f"killed by signal {-(s.code or 0)}"
-        )
         if s.state == "waiting":
-            out.append(f"{s.label}: {died}, to be started again ({s.restarts} restarts so far)")
+            so_far = f" ({_restarts(s)} so far)" if s.restarts else ""
+            out.append(f"{s.label}: {_death(s)}, to be started again{so_far}")
         elif s.state == "ended" and s.code != 0:
-            out.append(f"{s.label}: {died}")
-        elif s.restarts:
-            out.append(f"{s.label}: running, after {s.restarts} restarts (last {died})")
+            out.append(f"{s.label}: {_death(s)}")
     return tuple(out)
+
+
+def restarted(states: Sequence[State]) -> tuple[str, ...]:
+    """Processes that run, and have not all the time, as text."""
+    return tuple(
+        f"{s.label}: running, after {_restarts(s)} (last {_death(s)})"
+        for s in states
+        if s.state == "running" and s.restarts
+    )
+
+
+def _restarts(s: State) -> str:
+    return f"{s.restarts} restart{'s' * (s.restarts != 1)}"
+
+
+def _death(s: State) -> str:
+    code = s.code or 0
+    return f"ended with code {code}" if code >= 0 else f"killed by signal {-code}"

@@ -48,7 +48,7 @@ def test_its_life(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         cluster.node("n1").run(["kill", "-9", str(pid)])
         until(lambda: processes(cluster)["n1"][1] == 1 and processes(cluster)["n1"][0], "another")
         report = until(lambda: settled(cluster.verify()), "packets that pass again")
-        assert "killed by signal 9" in report.processes[0], "and that it died is told"
+        assert "killed by signal 9" in report.notes[0], "and that it died is told"
         assert "persist on" in cluster.node("n1").run(["ip", "-d", "link"]).stdout.decode()
 
         # another address of its own is more than a table: it begins anew, under the same id

@@ -8,7 +8,7 @@ import time
 
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError, Problem
-from emulator.verbs.output import as_json, progress, table
+from emulator.verbs.output import as_json, counted, progress, table
 from emulator.verbs.specs import load
 from emulator.verify import Report
 
@@ -25,7 +25,8 @@ def up_(arguments: argparse.Namespace) -> int:
         print(as_json({**cluster.timings, "command_s": took}))
     else:
         print(
-            f"{cluster.name} is up: {len(spec.nodes)} nodes, {len(spec.pods)} pods, "
+            f"{cluster.name} is up: {counted(len(spec.nodes), 'node')}, "
+            f"{counted(len(spec.pods), 'pod')}, "
             f"{' '.join(filter(None, (spec.network.plugin, spec.network.backend)))}, "
             f"{took:.2f} s. Next: podwire verify, podwire get pods, podwire shell NAME, "
             "podwire down"
@@ -180,5 +181,5 @@ def _say(report: Report, matrix: bool) -> None:
         if matrix or report.differences or report.not_predicted:
             print(report.grid)
     for text in report.notes[:_SHOWN]:
-        print(f"note: from the start: {text}")
+        print(f"note: {text}")
     print("good" if report.good else "NOT as the spec says")

@@ -26,6 +26,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     )
 
 
+def counted(number: int, what: str) -> str:
+    """``1 node``, ``2 nodes``."""
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
 def progress(what: str) -> Callable[[int, int], None]:
     """A line on stderr that counts, on a terminal only."""
     terminal = sys.stderr.isatty()

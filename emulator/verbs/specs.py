@@ -13,7 +13,7 @@ from emulator.plan import Plan
 from emulator.plan.text import line
 from emulator.spec import load_with_warnings, parse_sets, schema
 from emulator.spec.resolved import ResolvedSpec
-from emulator.verbs.output import as_json, table
+from emulator.verbs.output import as_json, counted, table
 
 
 def load(arguments: argparse.Namespace) -> ResolvedSpec:
@@ -47,8 +47,9 @@ def check_(arguments: argparse.Namespace) -> int:
         print(as_json(facts))
     else:
         print(
-            f"{arguments.spec}: good. {facts['network']}, {facts['nodes']} nodes, "
-            f"{facts['pods']} pods, {facts['segments']} segments: {facts['resources']} resources"
+            f"{arguments.spec}: good. {facts['network']}, {counted(len(spec.nodes), 'node')}, "
+            f"{counted(len(spec.pods), 'pod')}, {counted(len(spec.segments), 'segment')}: "
+            f"{facts['resources']} resources"
         )
     return 0
 

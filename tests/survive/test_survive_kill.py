@@ -212,7 +212,7 @@ def test_process_of_the_lab_killed(either: Caller) -> None:
     until(lambda: not Path(f"/proc/{sleeps['1001']}").exists(), "the server's child to end")
     assert "1003" not in again
     verified = either.podwire("verify", code=1).stdout
-    assert "web/server: running, after 1 restarts (last killed by signal 9)" in verified
+    assert "web/server: running, after 1 restart (last killed by signal 9)" in verified
     assert "once/job: killed by signal 9" in verified
     assert "kernel: " in verified and " 0 deviations" in verified
     listed = either.podwire("ls").stdout
