@@ -190,7 +190,7 @@ def parser() -> argparse.ArgumentParser:
         "run a verb of CNI with the binaries of the lab's conflist",
         "podwire cni check n1-p1",
     )
-    p.add_argument("action", choices=("add", "del", "check", "status", "gc", "version"))
+    p.add_argument("action", choices=("add", "del", "check", "status", "gc", "version", "forget"))
     p.add_argument("place", nargs="?", default="", help="a pod or a node (default: all)")
     lab(p)
     output(p)

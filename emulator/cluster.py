@@ -32,11 +32,12 @@ from emulator.plan import Plan
 from emulator.settle import daemons, settled
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
+from emulator.standing import Facts
 from emulator.substrate import control, inside, lab, process, runtime, stack
 from emulator.substrate.keeper import State
 from emulator.substrate.process import Process
 from emulator.substrate.runtime import World
-from emulator.supervisor import Facts, Supervisor
+from emulator.supervisor import Supervisor
 from emulator.topo import read as read_topo
 from emulator.verify import Report, restarted, troubles
 
@@ -368,7 +369,8 @@ class Cluster(Home):
         report: Report = control.ask(self.world, "verify", probes, left_s, progress=progress)
         states = self.facts().processes
         notes = (*report.notes, *restarted(states))
-        return report._replace(processes=troubles(states), notes=notes)
+        processes = (*report.processes, *troubles(states))
+        return report._replace(processes=processes, notes=notes)
 
     def apply(self, spec: ResolvedSpec) -> list[str]:
         """Turn the running cluster into another; returns what was done, line by line.
@@ -408,7 +410,8 @@ class Cluster(Home):
 
     def cni(self, verb: str, place: str = "") -> list[str]:
         """``add``, ``del``, ``check``, ``status``, ``gc`` or ``version`` with the conflist's
-        binaries, for a pod, a node, or all; what was done and answered. PodwireError.
+        binaries, for a pod, a node, or all; ``forget`` gives up a DEL that never succeeds. What
+        was done and answered. PodwireError.
         """
         lines: list[str] = control.ask(self.world, "cni", verb, place)
         self.addressing = self.facts().addressing

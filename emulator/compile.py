@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 
 from emulator import fabric, underlay
 from emulator.cni.context import Context, Room, context, room
+from emulator.datapath.base import no_reverse_path_filter
 from emulator.datapath.paths import Behind
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
@@ -14,7 +15,7 @@ from emulator.faults import Fault, cables, link_ends
 from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
 from emulator.plan.check import check, told
-from emulator.plan.resources import Process, Resource
+from emulator.plan.resources import Addr, Process, Resource
 from emulator.spec.resolved import Pod, ResolvedSpec
 from emulator.wires import Wires
 
@@ -74,8 +75,19 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
             plan.add(plugin.pod(about, nodes[pod.node], pod), f"{label}: pod {pod.id}")
         if any(container.command for container in pod.containers):
             plan.add(_containers(pod), f"{pod.place}")
+    plan.add(_unfiltered(plan, {*nodes, *(router.name for router in spec.routers)}), "underlay")
     _learnt(plan, about)
     return plan
+
+
+def _unfiltered(plan: Plan, places: Set[str]) -> list[Resource]:
+    """No reverse path filter on what has an address there, whoever made it."""
+    devices: dict[str, dict[str, None]] = {}
+    for entry in plan:
+        r = entry.resource
+        if type(r) is Addr and r.ns in places and ":" not in r.address:
+            devices.setdefault(r.ns, {})[r.dev] = None
+    return [r for ns, named in devices.items() for r in no_reverse_path_filter(ns, *named)]
 
 
 def _plugin(spec: ResolvedSpec) -> tuple[Room, str]:

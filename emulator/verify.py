@@ -22,6 +22,8 @@ from emulator.statements import Statement, statements
 from emulator.substrate.keeper import State
 from emulator.substrate.kernel import Kernel
 
+_M2 = "containers of one pod share one network namespace"
+
 
 class Report(NamedTuple):
     """The answer of ``verify``.
@@ -64,8 +66,8 @@ def verify(
     progress: Callable[[str, int, int], None],
     attached: Attachments,
 ) -> Report:
-    """Compare everything but how processes fare, which the caller knows last. To be called by
-    a process in the lab that may change namespaces.
+    """Compare everything; of processes only where they are, since the caller knows last how they
+    fare. To be called by a process in the lab that may change namespaces.
 
     ``wait_s``: how long daemons may take until the kernel holds what they should write.
     """
@@ -84,6 +86,7 @@ def verify(
         return found or attached.broken(observed)
 
     found = settled(look, wait_s if daemons else 0.0)
+    strays = _strays(kernel, states)
     looked = time.perf_counter()
     differences: tuple[str, ...] = ()
     sentences: tuple[Statement, ...] = ()
@@ -98,13 +101,14 @@ def verify(
         count = len(predicted)
         unjudged = sum(e.outcome == "not-predicted" for e in predicted.values())
         differences = tuple(str(d) for d in compare(predicted, seen))
-        judged = (*statements(spec, addressing, seen), _shared(kernel, states))
+        shared = Statement("M2", _M2, not strays, "; ".join(strays[:3]))
+        judged = (*statements(spec, addressing, seen), shared)
         sentences = tuple(sorted(judged, key=lambda one: natural(one.number)))
         picture = grid(spec, predicted, seen)
     return Report(
         len(plan),
         tuple(found),
-        (),
+        strays,
         count,
         differences,
         sentences,
@@ -116,8 +120,8 @@ def verify(
     )
 
 
-def _shared(kernel: Kernel, states: Sequence[State]) -> Statement:
-    """M2, from the kernel: a container's process is in the namespace of its pod."""
+def _strays(kernel: Kernel, states: Sequence[State]) -> tuple[str, ...]:
+    """Processes of containers and daemons that are not in the namespace of their pod or node."""
     strays = []
     for s in states:
         try:
@@ -125,9 +129,8 @@ def _shared(kernel: Kernel, states: Sequence[State]) -> Statement:
         except FileNotFoundError:
             continue  # it has just ended, which is reported elsewhere
         if own is not None and own != os.fstat(kernel.fds[s.ns]).st_ino:
-            strays.append(f"{s.name} is not in {s.ns}")
-    text = "containers of one pod share one network namespace"
-    return Statement("M2", text, not strays, "; ".join(strays[:3]))
+            strays.append(f"{s.label}: not in the network namespace of {s.ns}")
+    return tuple(strays)
 
 
 def troubles(states: Sequence[State]) -> tuple[str, ...]:

@@ -102,6 +102,18 @@ def test_reflectors_then_vxlan_then_the_mesh(lab: Cluster) -> None:
     assert reached(lab)
 
 
+def test_what_is_borrowed_from_a_reflector_takes_a_hop_more() -> None:
+    """n3 has no block: its pods have addresses of n1's and n2's. n1, the reflector, tells n2
+    nothing of those that are its own."""
+    spec = small_spec(
+        "calico", "bgp", nodes=("rack-a",) * 3, pods_per_node=5, blockSize=30,
+        nodeToNodeMeshEnabled=False, routeReflectors=["n1"], connectRetryTime=1,
+    )._replace(pod_cidrs=("10.244.0.0/28",))  # fmt: skip
+    with Cluster(spec, "borrowed") as cluster:
+        assert len(cluster.addressing.borrowed) == 5
+        assert reached(cluster)
+
+
 def test_one_family_is_lost_with_its_daemon_and_the_other_stays() -> None:
     def held(cluster: Cluster) -> dict[str, bool]:
         report = cluster.verify(wait_s=60)

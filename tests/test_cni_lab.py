@@ -165,7 +165,9 @@ def test_capabilities_reach_the_binaries_that_ask_for_them(c: Cluster) -> None:
         {"type": "tuning", "capabilities": {"mac": True}},
     ]
     ports = [{"hostPort": 8080, "containerPort": 80, "protocol": "tcp"}]
-    limits = {"ingressRate": 10**7, "ingressBurst": 10**6}
+    limits = {
+        "ingressRate": 10**7, "ingressBurst": 10**6, "egressRate": 2 * 10**7, "egressBurst": 10**6
+    }  # fmt: skip
     mac = "02:11:22:33:44:55"
     c.apply(
         spec(
@@ -176,6 +178,8 @@ def test_capabilities_reach_the_binaries_that_ask_for_them(c: Cluster) -> None:
     )
     observed = c.observed()
     assert re.search(r"^n1 qdisc veth\w+ tbf rate 10000000bit", observed, re.M)
+    # what a pod sends is turned round to an ifb first, where a second tbf stands
+    assert re.search(r"^n1 qdisc bwp\w+ tbf rate 20000000bit", observed, re.M)
     assert re.search(rf"^n1-p1 interface eth0 up mtu 1500 mac {mac}", observed, re.M)
     assert mac not in re.findall(r"^n2-p1 interface eth0 .*", observed, re.M)[0]
     report = c.verify(probes=False)
@@ -288,6 +292,20 @@ def test_a_delete_that_fails_is_owed_until_it_succeeds(c: Cluster, bin_dir: Path
     c.apply(spec())
     assert c.verify(probes=False).good
     assert len(journal(c, "n1")) == 1
+
+
+def test_a_delete_that_never_succeeds_can_be_given_up(bare: Cluster, bin_dir: Path) -> None:
+    binary(bin_dir, "never", {"DEL": "echo never >&2; exit 1"})
+    bare.apply(spec(conflist=conflist("never"), binDir=[str(bin_dir)]))
+    with pytest.raises(SpecError, match="cni forget n1: found no DEL that failed"):
+        bare.cni("forget", "n1")
+    none = load(BRIDGE, {"spec.pods.perNode": 0})
+    with pytest.raises(PodwireError, match="podwire cni forget gives up a DEL"):
+        bare.apply(none)
+    assert bare.cni("forget", "") == [f"forgotten: n{i}-p1 eth0 on n{i}" for i in (1, 2)]
+    bare.apply(none)
+    assert bare.verify(probes=False).good
+    assert not journal(bare, "n1")
 
 
 def test_status_and_gc_of_version_1_1(bare: Cluster, bin_dir: Path) -> None:

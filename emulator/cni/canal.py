@@ -6,8 +6,8 @@ address ee:ee:ee:ee:ee:ee, a route and a permanent neighbour entry for each; of 
 and the link-local address of those interfaces for a gateway), and everything that flanneld
 leaves on a node for its backends, masquerade rules included (see ``flannel``).
 
-Not modelled: the chains of Felix, which come with policies; its blackhole route of an option
-that is off by default.
+Not modelled: the chains of Felix, as in :mod:`emulator.cni.calico`; its blackhole route of an
+option that is off by default.
 """
 
 from __future__ import annotations

@@ -1,9 +1,11 @@
 """Any conflist, run with the real binaries: bring your own.
 
-Podwire makes the namespaces. What is in a pod's besides ``lo``, and what that takes on its node,
-comes from the binaries of the conflist, run as a container runtime runs them: ADD of each plugin
-in order with the result of the one before, DEL in reverse. What they leave is read right after
-they ran and is *expected* from then on: verified, never written.
+Podwire makes the namespaces, and nodes as kubeadm wants them: they forward, bridges show their
+frames to iptables, no reverse path filter. So a list that forgets to switch forwarding on works
+here as on a node that is ready for it. What is in a pod's besides ``lo``, and what that takes on
+its node, comes from the binaries of the conflist, run as a container runtime runs them: ADD of
+each plugin in order with the result of the one before, DEL in reverse. What they leave is read
+right after they ran and is *expected* from then on: verified, never written.
 
 Not modelled: the runtime's own call of the plugin ``loopback`` (``lo`` is up already), plugin
 files beside a conflist. Offloads of interfaces are the kernel's own, whatever the spec's profile

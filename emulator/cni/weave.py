@@ -19,6 +19,9 @@ forwarding by way of a third peer, the heartbeat after which a connection falls 
 through a process that stands for the router (:mod:`emulator.datapath.sleeve`), and therefore with
 complete checksums; bridge and pods have the largest MTU there is.
 
+The gratuitous ARP that Weave's CNI plugin sends for a new pod, the kernel sends for it when the
+pod's ``eth0`` goes up (``arp_notify``).
+
 Not modelled: the rules of the policy controller (as with EXPECT_NPC=0), the rule that guards the
 router's HTTP port, encryption, the router's gossip. The ipset ``weaver-no-masq-local`` is a set of
 nftables. Weave has no IPv6.
@@ -87,6 +90,7 @@ def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
     yield Sysctl(node.name, f"net/ipv6/conf/{port}/accept_ra", "0", True)
     yield Interface(pod.id, "eth0", True, mtu, mac(pod.id, "eth0"), "", False, *own)
     yield from _arp(pod.id, "eth0")
+    yield Sysctl(pod.id, "net/ipv4/conf/eth0/arp_notify", "1")
     yield Addr(pod.id, "eth0", f"{context.addressing.pod[pod.id]}/{_prefix(context)}")
     yield Route(pod.id, "default", context.addressing.gateway[node.name], "eth0")
     yield NftTable(pod.id, "ip", "filter", _POD_FILTER.format(r=spec.pod_cidr))

@@ -23,7 +23,11 @@ def namespace(ns: str, *, forwards: bool, congestion_control: str | None) -> Ite
         yield Sysctl(ns, "net/ipv4/tcp_congestion_control", congestion_control)
 
 
-def no_reverse_path_filter(ns: str) -> Iterator[Resource]:
-    """No reverse path filter, which distributions switch on and plugins do not ask for."""
-    yield Sysctl(ns, "net/ipv4/conf/all/rp_filter", "0")
-    yield Sysctl(ns, "net/ipv4/conf/default/rp_filter", "0")
+def no_reverse_path_filter(ns: str, *devices: str) -> Iterator[Resource]:
+    """No reverse path filter, which distributions switch on and plugins do not ask for.
+
+    What holds is the greater of an interface's own value and that of all; and an interface that
+    is there before ``default`` is written was born with the host's.
+    """
+    for scope in devices or ("all", "default"):
+        yield Sysctl(ns, f"net/ipv4/conf/{scope}/rp_filter", "0")

@@ -100,6 +100,10 @@ def _allocate(spec: ResolvedSpec, ledger: Ledger) -> Addressing:
         _by_conflist(spec, made[0].node_subnet, made[0].gateway, made[0].pod)
     if problems:
         raise SpecError(*problems)
+    if spec.network.plugin == "calico":
+        names = made[0].blocks
+        ledger = ledger._replace(blocks={n: sum((at.blocks[n] for at in made), ()) for n in names})
+        made = [at._replace(ledger=ledger) for at in made]
     return made[0]._replace(others=tuple(made[1:]))
 
 

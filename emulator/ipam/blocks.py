@@ -6,7 +6,8 @@ usable, those of network and broadcast included. A tunnel's address is the first
 takes. When all blocks of the pool are claimed, the node borrows an address of another node's
 block; with strict affinity it gets none, and a node that has as many blocks as it may have
 gets none either way. Where a node begins to look for a block is drawn from its
-name, so that blocks stay where they are when nodes come and go.
+name, so that blocks stay where they are when nodes come and go; what a node has claimed stays its
+own as long as the node is there.
 
 A pool of IPv6 is cut by the same rules into blocks of a size of its own.
 
@@ -17,8 +18,9 @@ back when they are empty, reservations, several pools.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
+from itertools import chain
 from typing import NamedTuple
 
 from emulator.errors import Problem
@@ -51,6 +53,7 @@ def assign(spec: ResolvedSpec, ledger: Ledger, cidr: str, problems: list[Problem
         int(network.option("blockSizeIPv6" if family(cidr) is IPV6 else "blockSize")),
         int(network.option("maxBlocksPerHost")),
         bool(network.option("strictAffinity")),
+        ledger.blocks,
     )
     tunnel: dict[str, str] = {}
     pod: dict[str, str] = {}
@@ -71,12 +74,18 @@ class _Pool:
     """Blocks by their number in the pool."""
 
     def __init__(
-        self, cidr: IPv4Network | IPv6Network, length: int, most: int, strict: bool
+        self,
+        cidr: IPv4Network | IPv6Network,
+        length: int,
+        most: int,
+        strict: bool,
+        held: Mapping[str, Iterable[str]],
     ) -> None:
         self._cidr, self._length, self._most, self._strict = cidr, length, most, strict
         self._size = 1 << (cidr.max_prefixlen - length)
         self._count = cidr.num_addresses // self._size
         self._used: dict[int, int] = {}
+        self._holder = {block: node for node, own in held.items() for block in self._own(own)}
         self.claimed: dict[str, list[int]] = {}
         self.borrowed: dict[str, str] = {}
 
@@ -87,8 +96,9 @@ class _Pool:
             return self._next(own[-1])
         if len(own) >= self._most:
             return None
-        for block in self._walk(node):
-            if block not in self._used:
+        mine = [block for block, holder in self._holder.items() if holder == node]
+        for block in chain(mine, self._walk(node)):
+            if block not in self._used and self._holder.get(block, node) == node:
                 self._used[block] = 0
                 own.append(block)
                 return self._next(block)
@@ -96,7 +106,7 @@ class _Pool:
 
     def _borrow(self, node: str) -> str | None:
         for block in self._walk(node):
-            if self._used[block] < self._size:
+            if self._used.get(block, self._size) < self._size:
                 address = self._next(block)
                 self.borrowed[address] = node
                 return address
@@ -106,6 +116,11 @@ class _Pool:
         address = self._cidr.network_address + (block * self._size + self._used[block])
         self._used[block] += 1
         return str(address)
+
+    def _own(self, texts: Iterable[str]) -> Iterator[int]:
+        for held in map(ip_network, texts):
+            if held.version == self._cidr.version and held.prefixlen == self._length:
+                yield (int(held.network_address) - int(self._cidr.network_address)) // self._size
 
     def _walk(self, node: str) -> Iterator[int]:
         digest = hashlib.sha1(node.encode(), usedforsecurity=False).digest()

@@ -23,12 +23,14 @@ Seat = tuple[str, str]
 
 class Ledger(NamedTuple):
     """``of``: the plugin and the CIDRs that the seats mean. ``freed``: numbers of free seats in the
-    order in which they were left. ``last``: the number of the seat given last, by node."""
+    order in which they were left. ``last``: the number of the seat given last, by node.
+    ``blocks``: what a node has claimed of a pool, where pools are cut into blocks."""
 
     of: tuple[str, tuple[str, ...]] = ("", ())
     seats: tuple[Seat, ...] = ()
     freed: tuple[int, ...] = ()
     last: Mapping[str, int] = {}
+    blocks: Mapping[str, tuple[str, ...]] = {}
 
 
 def written(spec: ResolvedSpec, before: Ledger, *, reuse: bool) -> Ledger:
@@ -67,7 +69,8 @@ def written(spec: ResolvedSpec, before: Ledger, *, reuse: bool) -> Ledger:
             seats[seat] = (pod, node)
             freed.remove(seat)
         last[node] = seat
-    return Ledger(of, tuple(seats), tuple(freed), last)
+    blocks = {node: own for node, own in before.blocks.items() if node in nodes}
+    return Ledger(of, tuple(seats), tuple(freed), last, blocks)
 
 
 def _free(

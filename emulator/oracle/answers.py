@@ -143,6 +143,7 @@ class Oracle:
                 words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
             leg = self._leg(near, far)
+            leg = self._model.leg_to(leg, near, far, self._at.pod[server])
             broken = broken or (leg.broken if is_pod else leg.from_node)
             hops, words, mtu = leg.hops, leg.words, min(leg.mtu or pod_mtu, pod_mtu)
             if not is_pod:

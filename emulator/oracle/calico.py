@@ -6,6 +6,8 @@ not enough: the packet goes there, and a router that has not heard of them knows
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
+
 from emulator.family import IPV4, IPV6, Family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
@@ -63,6 +65,35 @@ class Model(RoutedPods):
         broken = down(near, tunnel) or down(far, tunnel) or broken
         words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
         return Leg(self.at.tunnel[near], words, broken)
+
+    def leg_to(self, leg: Leg, near: str, far: str, address: str) -> Leg:
+        """A reflector tells nobody of an address in a block of its own that another node has
+        borrowed, so packets come to the reflector by its block, and it sends them on."""
+        if address not in self.at.borrowed or near in self._reflectors or not self._bgp:
+            return leg
+        owner = self._owner(address)
+        if owner not in self._reflectors:
+            return leg
+        wires = self.wires.before(Fault("daemon", f"{near}:{self._daemon}"))
+        for other in self._reflectors:
+            if other != owner and not (
+                self._session(wires, near, other) or self._session(wires, other, far)
+            ):
+                return leg
+        routers = self.wires.between(near, owner)[0] + self.wires.between(owner, far)[0]
+        cut = self.wires.between(near, owner)[1] or self.wires.between(owner, far)[1]
+        there = cut or self._lost(near, owner, routers) or self._lost(owner, far, routers)
+        back = self._lost(far, near, routers)
+        words = f"{owner}, which owns the block and reflects routes, tells nobody that {far} has it"
+        return Leg(leg.source, words, there or back, 3, node_broken=there)
+
+    def _owner(self, address: str) -> str:
+        return next(
+            node
+            for node, blocks in self.at.blocks.items()
+            for block in blocks
+            if ip_address(address) in ip_network(block)
+        )
 
     def back_from_host(self, host: str, near: str, address: str) -> str:
         """Routers that speak BGP with the nodes know the way: the host's, whose kernel goes on to

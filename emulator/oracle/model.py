@@ -98,6 +98,10 @@ class Model:
         """How pods of ``near`` reach pods of ``far``, another node."""
         raise NotImplementedError
 
+    def leg_to(self, leg: Leg, near: str, far: str, address: str) -> Leg:
+        """``leg`` of the pods of ``near`` to those of ``far``, for the one that has ``address``."""
+        return leg
+
     def hides_from_node(self, node: str) -> bool:
         """Whether another node sees a pod under its node's address."""
         return self.masquerade_to_nodes

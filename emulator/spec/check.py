@@ -11,7 +11,8 @@ from typing import Any, NamedTuple, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from emulator.cni.options import PLUGINS, NetworkOptions
+from emulator.cni.options import PLUGINS
+from emulator.cni.options.plugin import NetworkOptions
 from emulator.spec.findings import Findings, nearest, one_of, show
 from emulator.spec.model import LIST, MAPPING
 from emulator.spec.reader import Trouble

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from itertools import chain
 
-from emulator.cni.options import PLUGINS, NetworkOptions
+from emulator.cni.options import PLUGINS
+from emulator.cni.options.plugin import NetworkOptions
 from emulator.errors import SpecError
 from emulator.ipam import Addressing, allocate
 from emulator.spec import families, limits

@@ -144,6 +144,12 @@ class Attacher:
         )
         self._files.end(ns, record)
 
+    def forget(self, attachments: Iterable[Attachment]) -> None:
+        """Strike attachments out without DEL: what their binaries have made is nobody's now."""
+        kept = {_attachment(ns, record).key: record for ns, record in self._files.journals()}
+        for a in attachments:
+            self._files.end(a.ns, kept[a.key])
+
     # --- questions ------------------------------------------------------------------
 
     def version(self, a: Attachment) -> str:

@@ -60,16 +60,14 @@ def _exactly(link: socket.socket, size: int) -> bytes:
 def listen(folder: Path) -> socket.socket:
     """The control socket in the directory of a new lab. OSError."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-    before = os.umask(0o177)
     try:
+        os.fchmod(listener.fileno(), 0o600)  # what bind gives its file; a umask is of all threads
         with _short(folder) as path:
             listener.bind(path)
         listener.listen(socket.SOMAXCONN)
     except OSError:
         listener.close()
         raise
-    finally:
-        os.umask(before)
     return listener
 
 

@@ -36,7 +36,7 @@ from emulator.substrate.refusal import guard, refused
 from emulator.substrate.sysctl import Sysctls
 
 AT_ONCE: Final = 16
-"""In so many namespaces devices are deleted at the same time."""
+"""In so many namespaces tunnels are deleted at the same time."""
 
 _Home = tuple[str, list[Resource]]
 _Asked = list[tuple[Message, Resource]]
@@ -54,8 +54,8 @@ class Deleter:
     def delete(self, gone: Iterable[Resource]) -> None:
         """KernelRefused with the first object that stays."""
         homes = [(ns, list(some)) for ns, some in groupby(gone, key=lambda r: r.ns)]
-        for only_devices, some in groupby(homes, key=_only_devices):
-            if only_devices:
+        for only_tunnels, some in groupby(homes, key=_only_tunnels):
+            if only_tunnels:
                 self._together(list(some))
             else:
                 for ns, own in some:
@@ -63,10 +63,17 @@ class Deleter:
                     self._forget(ns, own)
 
     def _together(self, homes: list[_Home]) -> None:
-        """For each device the kernel waits until nobody can look at it any more: to wait in
-        several namespaces at once takes little longer than in one."""
-        for start in range(0, len(homes), AT_ONCE):
-            some = homes[start : start + AT_ONCE]
+        """For each tunnel the kernel waits until nobody can look at it any more: to wait in
+        several namespaces at once takes little longer than in one.
+
+        Not so for other devices: a cable that goes takes the tunnels of its other end along.
+        """
+        merged: dict[str, list[Resource]] = {}  # one socket must not serve two threads
+        for ns, own in homes:
+            merged.setdefault(ns, []).extend(own)
+        tunnels = list(merged.items())
+        for start in range(0, len(tunnels), AT_ONCE):
+            some = tunnels[start : start + AT_ONCE]
             self._send([(ns, self._carry_out(own)) for ns, own in some])
             for ns, own in some:
                 self._forget(ns, own)
@@ -141,8 +148,8 @@ class Deleter:
                     shutil.rmtree(self.spaces.files / ns, ignore_errors=True)
 
 
-def _only_devices(home: _Home) -> bool:
-    return all(isinstance(r, _DEVICES) for r in home[1])
+def _only_tunnels(home: _Home) -> bool:
+    return all(type(r) is Vxlan for r in home[1])
 
 
 def _transact(socket: Netlink, batches: list[Batch]) -> list[Refusal]:

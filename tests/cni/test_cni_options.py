@@ -6,7 +6,8 @@ from typing import get_args
 
 import pytest
 
-from emulator.cni.options import PLUGINS, AnyNetwork, NetworkOptions
+from emulator.cni.options import PLUGINS, AnyNetwork
+from emulator.cni.options.plugin import NetworkOptions
 
 
 def test_every_plugin_is_part_of_the_grammar() -> None:

@@ -182,3 +182,30 @@ def test_a_pool_that_runs_out() -> None:
 def test_a_pool_smaller_than_a_block() -> None:
     with pytest.raises(SpecError, match="a pool of 0 blocks of 64"):
         allocate(cluster(1, 1, "10.244.0.0/27"))
+
+
+@settings(deadline=None, max_examples=80)
+@given(
+    st.sampled_from(("bgp", "vxlan")),
+    st.lists(st.tuples(st.sets(st.integers(0, 7), min_size=1), st.integers(0, 6)), min_size=2),
+)
+def test_blocks_and_pods_stay_while_nodes_come_and_go(
+    backend: str, steps: list[tuple[set[int], int]]
+) -> None:
+    """Also where a block that somebody has left would come first in another node's walk, and where
+    a new node's tunnel is handed out before older nodes' pods."""
+    at = None
+    for names, pods in steps:
+        whole = cluster(8, pods, "10.244.0.0/24", backend, blockSize=30)
+        spec = whole._replace(
+            nodes=tuple(whole.nodes[i] for i in sorted(names)),
+            pods=tuple(pod for pod in whole.pods if int(pod.node[1:]) - 1 in names),
+        )
+        earlier, at = at, allocate(spec, at.ledger) if at else allocate(spec)
+        if earlier is None:
+            continue
+        for node in earlier.blocks.keys() & at.blocks.keys():
+            known = earlier.blocks[node]
+            assert at.blocks[node][: len(known)] == known
+        for pod in earlier.pod.keys() & at.pod.keys():
+            assert at.pod[pod] == earlier.pod[pod]

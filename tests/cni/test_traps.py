@@ -78,6 +78,10 @@ def test_reverse_path_filter_would_be_inherited_from_the_host(made: Plan) -> Non
     for ns in (*NAMES, "core1"):
         assert setting(made, ns, "net/ipv4/conf/all/rp_filter") == "0"
         assert setting(made, ns, "net/ipv4/conf/default/rp_filter") == "0"
+    for addr in every(made, Addr):
+        if addr.ns in (*NAMES, "core1"):
+            # born with what the host has as default; and the greater of the two holds
+            assert setting(made, addr.ns, f"net/ipv4/conf/{addr.dev}/rp_filter") == "0"
 
 
 def test_redirects_of_a_router_would_hide_a_missing_route() -> None:

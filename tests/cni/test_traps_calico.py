@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from ipaddress import ip_address, ip_network
 
 import pytest
 from plan_parts import every
@@ -14,7 +15,7 @@ from small_plans import plan, spec
 
 from emulator.compile import compile_spec, faulted
 from emulator.faults import Fault
-from emulator.ipam import allocate
+from emulator.ipam import Addressing, allocate
 from emulator.plan import Plan
 from emulator.plan.resources import (
     Addr,
@@ -114,7 +115,11 @@ def test_the_route_of_a_pod_has_felixs_priority() -> None:
 
 
 def test_the_mtu_is_the_tunnels_everywhere_where_there_is_one() -> None:
-    for made, mtu in ((BGP, 1500), (FABRIC, 1500), (VXLAN, 1450), (CROSS, 1450)):
+    jumbo = plan("calico", "vxlan", nodes=RACKS, pods=2, mtu=9000)
+    dual = plan("calico", "vxlan", nodes=RACKS, pods=2, mtu=9000, families="46")
+    for made, mtu in (
+        (BGP, 1500), (FABRIC, 1500), (VXLAN, 1450), (CROSS, 1450), (jumbo, 8950), (dual, 8930)
+    ):  # fmt: skip
         for node in NODES:
             cali = [i for i in every(made, Interface, node) if i.name.startswith("cali")]
             assert {i.mtu for i in cali} == {mtu}
@@ -379,3 +384,30 @@ def test_a_borrowed_address_has_a_route_of_its_own_everywhere(backend: str) -> N
                 assert (route.via, route.proto) == (at.node[borrower], "bird")
             else:
                 assert (route.via, route.proto) == (at.tunnel[borrower], "80")
+
+
+def owner(at: Addressing, address: str) -> str:
+    """The node whose block an address is of."""
+    for node, blocks in at.blocks.items():
+        if any(ip_address(address) in ip_network(block) for block in blocks):
+            return node
+    raise AssertionError(address)
+
+
+def borrowing() -> ResolvedSpec:
+    """n1, a reflector, and n2 have claimed the whole pool, and n3 borrows from both."""
+    return spec(
+        "calico", "bgp", nodes=3, pods=5, blockSize=30, nodeToNodeMeshEnabled=False,
+        routeReflectors=["n1"],
+    )._replace(pod_cidrs=("10.244.0.0/28",))  # fmt: skip
+
+
+def test_a_reflector_hands_on_nothing_that_lies_within_a_block_of_its_own() -> None:
+    """So only itself knows who has borrowed an address from it, and the others send to it."""
+    small = borrowing()
+    at = allocate(small)
+    made = compile_spec(small)
+    assert {owner(at, address) for address in at.borrowed} == {"n1", "n2"}
+    for address in at.borrowed:
+        here = [r.ns for r in every(made, Route) if r.dst == f"{address}/32" and r.proto == "bird"]
+        assert here == (["n1"] if owner(at, address) == "n1" else ["n1", "n2"])

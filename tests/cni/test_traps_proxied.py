@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from plan_parts import every
 from small_plans import plan, spec
 
@@ -37,11 +38,13 @@ def test_udp_has_one_route_for_the_whole_network_and_no_table() -> None:
         ]
 
 
-def test_udp_costs_28_bytes_and_carries_no_ethernet() -> None:
-    made = plan(backend="udp")
+@pytest.mark.parametrize(("mtu", "expected"), [(1500, 1472), (9000, 8972)])
+def test_udp_costs_28_bytes_and_carries_no_ethernet(mtu: int, expected: int) -> None:
+    made = plan(backend="udp", mtu=mtu)
     mtus = {r.mtu for r in every(made, Interface) if r.name in ("flannel0", "cni0")}
-    assert mtus == {1472}
-    assert "FLANNEL_MTU=1472\n" in next(f.text for f in every(made, File) if "env" in f.path)
+    assert mtus == {expected}
+    env = next(f.text for f in every(made, File) if "env" in f.path)
+    assert f"FLANNEL_MTU={expected}\n" in env
 
 
 def test_udp_knows_every_other_node_and_not_itself() -> None:
@@ -69,9 +72,10 @@ def test_udp_device_goes_with_the_daemon_that_holds_it() -> None:
     broken = faulted(made, cluster, allocate(cluster), [Fault("daemon", "n1:flanneld")])
     gone = {e.resource.key for e in made} - {e.resource.key for e in broken}
     assert {(ns, kind) for ns, kind, _ in gone} == {
-        ("n1", kind) for kind in ("device", "interface", "addr", "route", "file", "process")
+        ("n1", kind)
+        for kind in ("device", "interface", "addr", "route", "file", "process", "sysctl")
     }
-    assert len(gone) == 6
+    assert len(gone) == 7
 
 
 PEERS = [sleeve.Peer("7e:00:00:00:00:02", "192.168.1.12")]

@@ -254,3 +254,10 @@ def test_a_pair_within_a_node_is_no_cable_for_mininet_either() -> None:
 
 def pods_ends(made: Plan) -> list[Interface]:
     return [r for r in ports(made, "n1", "weave") if r.name.startswith("vethwepl")]
+
+
+def test_a_pod_that_takes_an_old_address_would_be_sought_at_the_old_mac_address() -> None:
+    """Weave's plugin sends a gratuitous ARP; addresses are given again soon, the lowest first."""
+    for pod in ("n1-p1", "n2-p1"):
+        found = FASTDP.get((pod, "sysctl", "net/ipv4/conf/eth0/arp_notify"))
+        assert type(found) is Sysctl and found.value == "1"

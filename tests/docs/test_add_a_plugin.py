@@ -39,14 +39,12 @@ class Copy:
         path.write_text(text.replace(old, new))
 
     def follow(self) -> None:
-        options = block("python", "class StaticOptions")
-        model, rest = options.split("PLUGINS = {\n", 1)
-        row = rest.split("    ...\n", 1)[0]
-        name = "emulator/cni/options.py"
-        head = "class Plugin(NamedTuple):\n"
-        self.change(name, head, model + head)
+        options = self.folder / "emulator/cni/options"
+        (options / "static.py").write_text(block("python", "class StaticOptions"))
+        table = "emulator/cni/options/__init__.py"
         head = "PLUGINS: Final[Mapping[str, Plugin]] = {\n"
-        self.change(name, head, head + row)
+        self.change(table, head, head + block("python", "static.PLUGIN"))
+        self.change(table, "    none,\n", "    none,\n    static,\n")
 
         room = block("python", "def node(context")
         (self.folder / "emulator/cni/static.py").write_text(room)
@@ -76,7 +74,7 @@ def copy(tmp_path: Path) -> Copy:
 
 
 def test_the_plugin_is_small() -> None:
-    blocks = ("class StaticOptions", "def node(context", "def leg(self")
+    blocks = ("class StaticOptions", "static.PLUGIN", "def node(context", "def leg(self")
     written = "".join(block("python", words) for words in blocks)
     assert len([row for row in written.splitlines() if row.strip()]) <= MOST_LINES
 

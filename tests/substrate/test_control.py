@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -56,3 +57,19 @@ def test_a_full_queue_is_waited_for(world: World) -> None:
             first.shutdown(socket.SHUT_WR)
             assert control.ask(world, "facts", timeout_s=10) == ("facts", ())
             answering.join()
+
+
+def test_only_its_user_can_open_it_and_no_other_thread_learns_how(tmp_path: Path) -> None:
+    """A umask would be of all threads, and stay with whoever asks for it in between."""
+    before = os.umask(0o022)
+    try:
+        folders = [tmp_path / str(number) for number in range(40)]
+        for folder in folders:
+            folder.mkdir()
+        with ThreadPoolExecutor(8) as threads:
+            for listener in threads.map(control.listen, folders):
+                listener.close()
+        modes = {path.stat().st_mode & 0o777 for folder in folders for path in folder.iterdir()}
+        assert modes == {0o600}
+    finally:
+        assert os.umask(before) == 0o022

@@ -80,7 +80,8 @@ def _wire() -> None:
 
             seen = watch(machine, "near", "flannel0")
             back = ipv4(THERE, OWN, datagram(THERE, OWN, b"back"), ttl=9)
-            for wrong in (b"", back[:19], b"\x65" + back[1:], back):
+            late = ipv4(THERE, OWN, datagram(THERE, OWN, b"late"), ttl=1)
+            for wrong in (b"", back[:19], b"\x65" + back[1:], late, back):
                 far.sendto(wrong, (NEAR, PORT))
             assert own.recv(100) == b"back"
             assert header(seen.recv(100))[0] == 8, "a hop here as well"

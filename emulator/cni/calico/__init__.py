@@ -2,17 +2,22 @@
 
 Faithful, to Calico 3.32: pods as its CNI plugin and Felix wire them; blocks and what borrows of
 them (:mod:`emulator.ipam.blocks`); a blackhole for each block of a node, so that an address that
-no pod has is not sent back to the default route; ``vxlan.calico`` with its MAC address drawn
-from the node's name, neighbours, forwarding entries and routes ``proto 80``, for ``vxlanMode``
+no pod has is not sent back to the default route; ``vxlan.calico`` with its MAC address drawn from
+the node's name, neighbours, forwarding entries and routes ``proto 80``, for ``vxlanMode``
 ``Always`` and ``CrossSubnet``; with backend ``bgp`` a BIRD on each node
-(:mod:`emulator.cni.calico.confd`) and the routes that it writes; the rules that Felix programs
-without any policy (:mod:`emulator.cni.calico.rules`); ``/var/lib/calico/mtu``. With IPv6 each
-family has a pool, a tunnel (``vxlan-v6.calico``), a daemon (``bird6``) and rules of its own; the
-pool of IPv6 is not masqueraded unless it is asked for; pods have the MTU of the narrower tunnel.
+(:mod:`emulator.cni.calico.confd`) and the routes that it writes; Felix's rules for masquerading
+and for the guard of VXLAN (:mod:`emulator.cni.calico.rules`); ``/var/lib/calico/mtu``. With IPv6
+each family has a pool, a tunnel (``vxlan-v6.calico``), a daemon (``bird6``) and rules of its own;
+the pool of IPv6 is not masqueraded unless it is asked for; pods have the MTU of the narrower
+tunnel.
 
-Not modelled: policy chains; the datastore, confd and Typha: what they would render is written
-at once; IPIP, WireGuard and eBPF; the daemon of a family that is not
-used, which Calico starts all the same.
+Not modelled: the chains of policies and of each pod, which Felix has also where there is no
+policy: they decide nothing but that a pod may not take another one's address, nor send VXLAN or
+IPIP itself, nor packets of no known connection; here it may, and what the chains cost is in no
+measurement. The datastore, confd and Typha: what they would render is written at once, and what
+somebody else removes or adds is not mended. IPIP, WireGuard and eBPF; the daemon of a family that
+is not used, which Calico starts all the same. ``podCIDR`` is 10.244.0.0/16 unless given, as for
+other plugins: Calico's own default, 192.168.0.0/16, holds the addresses of the racks.
 """
 
 from __future__ import annotations
@@ -95,8 +100,7 @@ def learnt(context: Context, node: Node) -> Learnt:
         for block in _blackholes(at, node):
             yield writer, Route(node.name, block, "", "", proto="bird", type="blackhole")
         for heard in sessions.heard(context, at, node):
-            known = at.segment.get(heard.origin)
-            for prefix in [known] if known else prefixes(at, heard.origin):
+            for prefix in heard.prefixes:
                 route = Route(node.name, prefix, "", "", proto="bird", metric=_metric(at, heard))
                 hops = [Hop(gateway, node.interface) for gateway in heard.gateways]
                 yield writer, multipath(route, hops)
@@ -114,7 +118,7 @@ def announced(context: Context, node: Node) -> Announced | None:
     ]
     if not alive:
         return None
-    said = (prefix for at in alive for prefix in prefixes(at, node.name))
+    said = (prefix for at in alive for prefix in sessions.prefixes(at, node.name))
     return Announced(int(network.option("asNumber")), tuple(said))
 
 
@@ -129,13 +133,6 @@ def mtu(context: Context) -> int:
 def device(at: Addressing) -> str:
     """The tunnel of a family."""
     return "vxlan-v6.calico" if at.family is IPV6 else "vxlan.calico"
-
-
-def prefixes(at: Addressing, node: str) -> Iterator[str]:
-    """What other nodes have routes to a node for: its blocks, and what it has borrowed."""
-    yield from at.blocks[node]
-    bits = at.family.bits
-    yield from (f"{address}/{bits}" for address, user in at.borrowed.items() if user == node)
 
 
 def _metric(at: Addressing, heard: sessions.Heard) -> int:
@@ -183,7 +180,7 @@ def _vxlan(context: Context, at: Addressing, node: Node) -> Iterator[Resource]:
         direct = cross and peer.segment == node.segment
         via = at.node[peer.name] if direct else at.tunnel[peer.name]
         leaves_by = node.interface if direct else dev
-        for prefix in prefixes(at, peer.name):
+        for prefix in sessions.prefixes(at, peer.name):
             yield Route(node.name, prefix, via, leaves_by, onlink=True, proto=FELIX)
 
 

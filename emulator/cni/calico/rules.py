@@ -1,4 +1,4 @@
-"""The rules that Felix programs whatever the policies: masquerading, and the guard of VXLAN.
+"""Felix's rules for masquerading, and for the guard of VXLAN. Those of policies are not here.
 
 Written as the tables that iptables-nft uses, with Calico's chain names (docs/decisions/0008).
 Felix keeps its lists of networks in ipsets of the kernel. Here they are sets of the table, under

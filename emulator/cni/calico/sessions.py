@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from ipaddress import ip_network
 from typing import NamedTuple
 
 from emulator.cni.context import Context
@@ -54,11 +55,11 @@ class Session(NamedTuple):
 
 
 class Heard(NamedTuple):
-    """``gateways`` lead to what is heard of: the blocks of the node ``origin``, or the segment of
-    that name, which only routers speak of (``external``).
+    """``prefixes`` of which ``gateways`` are told to be the way: of a node, or of a segment of
+    the fabric, which only routers speak of (``external``).
     """
 
-    origin: str
+    prefixes: tuple[str, ...]
     gateways: tuple[str, ...]
     external: bool = False
 
@@ -86,8 +87,15 @@ def of(context: Context, at: Addressing, node: Node) -> Iterator[Session]:
             yield Session("Node", address, own, client=client)
 
 
+def prefixes(at: Addressing, node: str) -> Iterator[str]:
+    """What other nodes have routes to a node for: its blocks, and what it has borrowed."""
+    yield from at.blocks[node]
+    bits = at.family.bits
+    yield from (f"{address}/{bits}" for address, user in at.borrowed.items() if user == node)
+
+
 def heard(context: Context, at: Addressing, node: Node) -> Iterator[Heard]:
-    """The nodes whose blocks of a family a node has routes to, once all daemons have converged.
+    """What a node has routes to in a family, once all daemons have converged.
 
     A daemon that is dead has left what it knew when it died, and the kernel forgets that as well
     when the interface goes down.
@@ -99,25 +107,51 @@ def heard(context: Context, at: Addressing, node: Node) -> Iterator[Heard]:
         yield from _heard_of_routers(context, at, wires, node)
         return
     for peer in context.spec.nodes:
-        if peer.name != node.name and _tells(context, daemon(at), wires, peer.name, node.name):
-            if peer.segment == node.segment:
-                yield Heard(peer.name, (at.node[peer.name],))
-            elif router := wires.first_router(node.name, peer.name):
-                yield Heard(peer.name, (at.router[router, node.segment],))
+        if peer.name == node.name:
+            continue
+        told = tuple(
+            prefix
+            for prefix in prefixes(at, peer.name)
+            if _told(context, at, wires, peer.name, node.name, prefix)
+        )
+        if told and peer.segment == node.segment:
+            yield Heard(told, (at.node[peer.name],))
+        elif told and (router := wires.first_router(node.name, peer.name)):
+            yield Heard(told, (at.router[router, node.segment],))
 
 
-def _tells(context: Context, daemon: str, wires: Wires, origin: str, near: str) -> bool:
-    """Whether word of a node's blocks comes to another one."""
+def _told(
+    context: Context, at: Addressing, wires: Wires, origin: str, near: str, prefix: str
+) -> bool:
+    """Whether word of a node's prefix comes to another one.
+
+    A reflector hands on nothing that lies within a block of its own: its filter takes it for one
+    of its own pods. So of what is borrowed from it, it alone knows who has it.
+    """
+    mine = daemon(at)
 
     def speak(one: str, other: str) -> bool:
-        silent = wires.dead(one, daemon) or wires.dead(other, daemon)
+        silent = wires.dead(one, mine) or wires.dead(other, mine)
         return not (silent or wires.between(one, other)[1])
 
     network = context.spec.network
     reflectors = network.names("routeReflectors")
     if network.option("nodeToNodeMeshEnabled") or near in reflectors:
         return speak(near, origin)
-    return any(speak(near, r) and (r == origin or speak(r, origin)) for r in reflectors)
+    owner = "" if prefix in at.blocks[origin] else _owner(at, prefix)
+    return any(
+        speak(near, r) and (r == origin or (r != owner and speak(r, origin))) for r in reflectors
+    )
+
+
+def _owner(at: Addressing, prefix: str) -> str:
+    address = ip_network(prefix).network_address
+    return next(
+        node
+        for node, blocks in at.blocks.items()
+        for block in blocks
+        if address in ip_network(block)
+    )
 
 
 def _heard_of_routers(
@@ -145,7 +179,9 @@ def _heard_of_routers(
         hops = paths.hops(speakers[0], goal)
         if hops:
             gateways = (_next_hop(context, at, name, node.segment) for name, _ in hops)
-            yield Heard(goal, tuple(gateways), True)
+            known = at.segment.get(goal)
+            told = (known,) if known else tuple(prefixes(at, goal))
+            yield Heard(told, tuple(gateways), True)
 
 
 def _next_hop(context: Context, at: Addressing, router: str, segment: str) -> str:

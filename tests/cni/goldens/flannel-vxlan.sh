@@ -40,6 +40,7 @@ ip netns exec core1 sysctl -qw net/ipv4/conf/all/rp_filter=0
 ip netns exec core1 sysctl -qw net/ipv4/conf/all/send_redirects=0
 ip netns exec core1 sysctl -qw net/ipv4/conf/default/rp_filter=0
 ip netns exec core1 sysctl -qw net/ipv4/conf/default/send_redirects=0
+ip netns exec core1 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
 ip netns exec core1 sysctl -qw net/ipv4/conf/eth0/send_redirects=0
 ip netns exec core1 sysctl -qw net/ipv4/ip_forward=1
 
@@ -93,7 +94,10 @@ ip -n n1 route add default via 192.168.1.1 dev eth0
 # kernel settings
 ip netns exec n1 sysctl -eqw net/bridge/bridge-nf-call-iptables=1
 ip netns exec n1 sysctl -qw net/ipv4/conf/all/rp_filter=0
+ip netns exec n1 sysctl -qw net/ipv4/conf/cni0/rp_filter=0
 ip netns exec n1 sysctl -qw net/ipv4/conf/default/rp_filter=0
+ip netns exec n1 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
+ip netns exec n1 sysctl -qw net/ipv4/conf/flannel.1/rp_filter=0
 ip netns exec n1 sysctl -qw net/ipv4/ip_forward=1
 ip netns exec n1 sysctl -eqw net/ipv6/conf/cni0/accept_ra=0
 ip netns exec n1 sysctl -eqw net/ipv6/conf/flannel.1/accept_ra=0
@@ -210,7 +214,10 @@ ip -n n2 route add default via 192.168.1.1 dev eth0
 # kernel settings
 ip netns exec n2 sysctl -eqw net/bridge/bridge-nf-call-iptables=1
 ip netns exec n2 sysctl -qw net/ipv4/conf/all/rp_filter=0
+ip netns exec n2 sysctl -qw net/ipv4/conf/cni0/rp_filter=0
 ip netns exec n2 sysctl -qw net/ipv4/conf/default/rp_filter=0
+ip netns exec n2 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
+ip netns exec n2 sysctl -qw net/ipv4/conf/flannel.1/rp_filter=0
 ip netns exec n2 sysctl -qw net/ipv4/ip_forward=1
 ip netns exec n2 sysctl -eqw net/ipv6/conf/cni0/accept_ra=0
 ip netns exec n2 sysctl -eqw net/ipv6/conf/flannel.1/accept_ra=0
