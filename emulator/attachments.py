@@ -96,8 +96,18 @@ class Attachments:
         return key in self._left
 
     def forget(self, plan: Plan) -> None:
-        """What a plan that was applied writes itself is no longer what binaries have left."""
-        self._left = {k: r for k, r in self._left.items() if not plan.claims(r)}
+        """What a plan that was applied writes itself is no longer what binaries have left, nor is
+        what hung on a cable to a pod that has gone."""
+        pods = {r.peer_ns for r in self._left.values() if type(r) is Veth} | {
+            r.ns for r in self._left.values()
+        }
+        gone = {pod for pod in pods if (pod, "netns", "") not in plan.entries}
+        cut = _cables(self._left, gone)
+        self._left = {
+            k: r
+            for k, r in self._left.items()
+            if not plan.claims(r) and r.ns not in gone and (r.ns, _device(r)) not in cut
+        }
 
     def addresses(self, planned: Addressing) -> Addressing:
         """The addresses that pods have got."""
@@ -148,12 +158,7 @@ def left(
     What was gone before they ran stays expected, since somebody else has removed it; but not
     what belonged to pods that are ``freed`` now.
     """
-    cables = {
-        end
-        for r in known.values()
-        if type(r) is Veth and (r.ns in freed or r.peer_ns in freed)
-        for end in ((r.ns, r.name), (r.peer_ns, r.peer))
-    }
+    cables = _cables(known, freed)
     found = {
         k: r
         for k, r in known.items()
@@ -164,6 +169,16 @@ def left(
         if r.kind not in _NOT_THEIRS and before.get(key) != r:
             found[key] = r
     return found
+
+
+def _cables(known: Mapping[Key, Resource], freed: Collection[str]) -> set[tuple[str, str]]:
+    """Both ends of every cable that leads to one of these namespaces."""
+    return {
+        end
+        for r in known.values()
+        if type(r) is Veth and (r.ns in freed or r.peer_ns in freed)
+        for end in ((r.ns, r.name), (r.peer_ns, r.peer))
+    }
 
 
 def _device(r: Resource) -> str:

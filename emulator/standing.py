@@ -71,14 +71,15 @@ class Standing:
 
     def build(
         self,
+        entered: float,
         progress: Callable[[int, int], None],
         states: Callable[[], Sequence[keeper.State]],
     ) -> None:
         """Make all of it; how long each part took is in ``timings``. PodwireError.
 
-        ``states``: of processes, as they are at that moment.
+        ``entered``: when that began, by ``perf_counter``. ``states``: of processes, as they are
+        at that moment.
         """
-        entered = time.perf_counter()
         self.kernel.apply(diff(self.plan, {}), progress)
         applied = time.perf_counter()
         self.attachments.attach([r for e in self.plan if type(r := e.resource) is Attachment])
@@ -208,7 +209,10 @@ class Standing:
         ``forget`` gives up the DEL that an attachment owes; what it consists of stays.
         SpecError where nothing is attached by that name; PodwireError by the binaries.
         """
+        there = self.attachments.observe()
         every = [r for e in self.plan if type(r := e.resource) is Attachment]
+        if verb == "forget":  # a plan that was given up may have begun it
+            every = list({**{a.key: a for a in every}, **there}.values())
         wanted = [a for a in every if place in ("", a.ns, a.pod)]
         if not wanted:
             names = ", ".join(dict.fromkeys(name for a in every for name in (a.ns, a.pod)))
@@ -218,7 +222,6 @@ class Standing:
             raise SpecError(Problem(f"cni {verb}", found, "a network of plugin cni"))
         if verb not in ("add", "del", "forget"):
             return self.attachments.ask(verb, wanted)
-        there = self.attachments.observe()
         if verb == "forget":
             owed = [a for a in wanted if a.key in there and not there[a.key].whole]
             if not owed:

@@ -42,7 +42,7 @@ class Supervisor:
         kernel.fresh_procfs_at(PROCFS)
         kept = keeper.Keeper(kernel.enter, start.open_files)
         self.lab = Standing(*self._wanted, kernel, kept)
-        self.lab.build(start.progress, self._states_now)
+        self.lab.build(entered, start.progress, self._states_now)
         self.lab.timings = {
             "world_s": entered - start.began,
             **self.lab.timings,

@@ -22,6 +22,7 @@ from emulator.statements import Statement, statements
 from emulator.substrate.keeper import State
 from emulator.substrate.kernel import Kernel
 
+_ON_ITS_WAY_S = 1.0
 _M2 = "containers of one pod share one network namespace"
 
 
@@ -86,7 +87,8 @@ def verify(
         return found or attached.broken(observed)
 
     found = settled(look, wait_s if daemons else 0.0)
-    strays = _strays(kernel, states)
+    # who has just been started may be on its way
+    strays = tuple(settled(lambda: _strays(kernel, states), _ON_ITS_WAY_S))
     looked = time.perf_counter()
     differences: tuple[str, ...] = ()
     sentences: tuple[Statement, ...] = ()
@@ -134,7 +136,8 @@ def _strays(kernel: Kernel, states: Sequence[State]) -> tuple[str, ...]:
 
 
 def troubles(states: Sequence[State]) -> tuple[str, ...]:
-    """Processes that do not run as they should, as text."""
+    """Processes that do not run as they should, as text. A daemon that runs again does; a command
+    that ends again and again is seen running only by chance."""
     out = []
     for s in states:
         if s.state == "waiting":
@@ -142,16 +145,18 @@ def troubles(states: Sequence[State]) -> tuple[str, ...]:
             out.append(f"{s.label}: {_death(s)}, to be started again{so_far}")
         elif s.state == "ended" and s.code != 0:
             out.append(f"{s.label}: {_death(s)}")
+        elif s.restarts and not s.daemon:
+            out.append(_again(s))
     return tuple(out)
 
 
 def restarted(states: Sequence[State]) -> tuple[str, ...]:
-    """Processes that run, and have not all the time, as text."""
-    return tuple(
-        f"{s.label}: running, after {_restarts(s)} (last {_death(s)})"
-        for s in states
-        if s.state == "running" and s.restarts
-    )
+    """Daemons that run, and have not all the time, as text."""
+    return tuple(_again(s) for s in states if s.daemon and s.state == "running" and s.restarts)
+
+
+def _again(s: State) -> str:
+    return f"{s.label}: running, after {_restarts(s)} (last {_death(s)})"
 
 
 def _restarts(s: State) -> str:

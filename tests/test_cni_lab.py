@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
-from cni_binaries import RELEASES, binary, conflist
+from cni_binaries import PASS_ON, RELEASES, binary, conflist
 from waiting import until
 
 from emulator import Cluster
@@ -306,6 +306,36 @@ def test_a_delete_that_never_succeeds_can_be_given_up(bare: Cluster, bin_dir: Pa
     bare.apply(none)
     assert bare.verify(probes=False).good
     assert not journal(bare, "n1")
+
+
+def test_what_binaries_made_for_a_pod_that_is_given_up_goes_with_it(
+    folder: Path, bin_dir: Path
+) -> None:
+    flag = bin_dir / "broken"
+    fails = f"test -e {flag} && {{ echo no >&2; exit 1; }}"
+    binary(bin_dir, "tail", {"ADD": f"{fails}\n{PASS_ON}", "DEL": f"{fails}\nexit 0"})
+    chained = json.loads((ROOT / "topologies/conflists/bridge.conflist").read_text())
+    chained["plugins"].append({"type": "tail"})
+    network = {"conflist": json.dumps(chained), "binDir": [str(bin_dir), "/usr/lib/cni"]}
+    none = load(BRIDGE, {"spec.pods.perNode": 0})
+    with Cluster(none, "given-up") as own:
+        own.apply(spec(**network))
+        flag.touch()
+        with pytest.raises(PodwireError, match="tail DEL"):
+            own.apply(none)
+        own.cni("forget", "")
+        own.apply(none)
+        assert own.verify(probes=False).good, "the cables went with the pods"
+
+        # the pods never come to be: ADD fails, and so does DEL, and no plan knows of them
+        with pytest.raises(PodwireError, match="tail DEL"):
+            own.apply(spec(**network))
+        assert own.cni("forget", "n1") == ["forgotten: n1-p1 eth0 on n1"]
+        own.cni("forget", "")
+        flag.unlink()
+        own.apply(none)
+        left = own.verify(probes=False).deviations
+        assert all(" nft ip " in one for one in left), "what nobody undid is told"
 
 
 def test_status_and_gc_of_version_1_1(bare: Cluster, bin_dir: Path) -> None:

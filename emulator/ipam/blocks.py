@@ -12,7 +12,8 @@ own as long as the node is there.
 A pool of IPv6 is cut by the same rules into blocks of a size of its own.
 
 Not modelled: the draw is ours (Calico seeds Go's generator with the name), blocks that are given
-back when they are empty, reservations, several pools.
+back when they are empty, reservations, several pools. When a node leaves from which others have
+borrowed, these get other addresses.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from itertools import chain
+from operator import itemgetter
 from typing import NamedTuple
 
 from emulator.errors import Problem
@@ -57,9 +59,14 @@ def assign(spec: ResolvedSpec, ledger: Ledger, cidr: str, problems: list[Problem
     )
     tunnel: dict[str, str] = {}
     pod: dict[str, str] = {}
-    wanted = [(tunnel, n.name, n.name) for n in spec.nodes if network.backend == "vxlan"]
-    wanted += [(pod, name, node) for name, node in ledger.seats]
-    for book, name, node in wanted:
+    wanted = [(seat, 1, name, node) for seat, (name, node) in enumerate(ledger.seats)]
+    # a node that came later took what others' pods had left; and pods stay where they are when a
+    # backend follows that needs no tunnel
+    named = network.backend == "vxlan"
+    wanted += [(seat, 0, node if named else "", node) for node, seat in ledger.tunnels.items()]
+    wanted.sort(key=itemgetter(0, 1))
+    for _, is_pod, name, node in wanted:
+        book = pod if is_pod else tunnel
         address = pool.take(node)
         if address is None:
             problems.append(pool.exhausted(str(spec.place), len(spec.nodes), len(wanted), node))

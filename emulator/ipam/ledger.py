@@ -12,6 +12,7 @@ taken: of host-local the next one behind the last given, of Calico the one that 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -24,12 +25,14 @@ Seat = tuple[str, str]
 class Ledger(NamedTuple):
     """``of``: the plugin and the CIDRs that the seats mean. ``freed``: numbers of free seats in the
     order in which they were left. ``last``: the number of the seat given last, by node.
-    ``blocks``: what a node has claimed of a pool, where pools are cut into blocks."""
+    ``tunnels``: how many seats there were when a node took an address for its tunnel, as Calico's
+    do. ``blocks``: what a node has claimed of a pool, where pools are cut into blocks."""
 
     of: tuple[str, tuple[str, ...]] = ("", ())
     seats: tuple[Seat, ...] = ()
     freed: tuple[int, ...] = ()
     last: Mapping[str, int] = {}
+    tunnels: Mapping[str, int] = {}
     blocks: Mapping[str, tuple[str, ...]] = {}
 
 
@@ -58,6 +61,14 @@ def written(spec: ResolvedSpec, before: Ledger, *, reuse: bool) -> Ledger:
         elif pod:
             left.append(len(seats))
         seats.append((pod if stays else "", node))
+    tunnelled = spec.network.plugin == "calico" and spec.network.backend == "vxlan"
+    known = before.tunnels if tunnelled or not reuse else {}
+    kept = list(number)
+    tunnels = {
+        node.name: bisect_left(kept, known[node.name]) if node.name in known else len(seats)
+        for node in spec.nodes
+        if tunnelled or node.name in known
+    }
     freed = [number[old] for old in before.freed if old in number] + left
     last = {node: number[old] for node, old in before.last.items() if old in number}
     for pod, node in wanted.items():
@@ -70,7 +81,7 @@ def written(spec: ResolvedSpec, before: Ledger, *, reuse: bool) -> Ledger:
             freed.remove(seat)
         last[node] = seat
     blocks = {node: own for node, own in before.blocks.items() if node in nodes}
-    return Ledger(of, tuple(seats), tuple(freed), last, blocks)
+    return Ledger(of, tuple(seats), tuple(freed), last, tunnels, blocks)
 
 
 def _free(

@@ -142,8 +142,8 @@ class Oracle:
             else:
                 words = f"{near} stands on {bridge} as the gateway of its pods and speaks as it"
         else:
-            leg = self._leg(near, far)
-            leg = self._model.leg_to(leg, near, far, self._at.pod[server])
+            pods = (source if is_pod else "", self._at.pod[server])
+            leg = self._model.leg_of(self._leg(near, far), near, far, *pods)
             broken = broken or (leg.broken if is_pod else leg.from_node)
             hops, words, mtu = leg.hops, leg.words, min(leg.mtu or pod_mtu, pod_mtu)
             if not is_pod:
@@ -178,7 +178,7 @@ class Oracle:
         if self._model.hides_from_node(node):
             words = f"{node}'s address is no pod's, so {near} masquerades it with its own address"
             return self._from_pod(client, node, self._at.node[near], 1 + routers, broken, words)
-        back = self._leg(node, near)
+        back = self._model.leg_of(self._leg(node, near), node, near, "", self._at.pod[client])
         if not broken and back.from_node:
             broken = f"{node} gets it, but the answer finds no way: {back.from_node}"
         words = f"nothing masquerades, and {node} has a way back to the pods of {near}"

@@ -6,6 +6,7 @@ not enough: the packet goes there, and a router that has not heard of them knows
 
 from __future__ import annotations
 
+from functools import cached_property
 from ipaddress import ip_address, ip_network
 
 from emulator.family import IPV4, IPV6, Family
@@ -66,34 +67,52 @@ class Model(RoutedPods):
         words = f"{near} and {far} route it through {tunnel}: two hops, the underlay's hidden"
         return Leg(self.at.tunnel[near], words, broken)
 
-    def leg_to(self, leg: Leg, near: str, far: str, address: str) -> Leg:
+    def leg_of(self, leg: Leg, near: str, far: str, own: str, address: str) -> Leg:
         """A reflector tells nobody of an address in a block of its own that another node has
         borrowed, so packets come to the reflector by its block, and it sends them on."""
-        if address not in self.at.borrowed or near in self._reflectors or not self._bgp:
+        sender, answerer = self._owner(near, far, address), self._owner(far, near, own)
+        if not (sender or answerer):
             return leg
-        owner = self._owner(address)
-        if owner not in self._reflectors:
-            return leg
-        wires = self.wires.before(Fault("daemon", f"{near}:{self._daemon}"))
-        for other in self._reflectors:
-            if other != owner and not (
-                self._session(wires, near, other) or self._session(wires, other, far)
-            ):
-                return leg
-        routers = self.wires.between(near, owner)[0] + self.wires.between(owner, far)[0]
-        cut = self.wires.between(near, owner)[1] or self.wires.between(owner, far)[1]
-        there = cut or self._lost(near, owner, routers) or self._lost(owner, far, routers)
-        back = self._lost(far, near, routers)
-        words = f"{owner}, which owns the block and reflects routes, tells nobody that {far} has it"
-        return Leg(leg.source, words, there or back, 3, node_broken=there)
+        there = self._lost_by_way(near, sender, far)
+        back = self._lost_by_way(far, answerer, near)
+        words, hops = leg.words, leg.hops
+        if sender:
+            hops = 3
+            words = f"{sender} owns the block, reflects routes, and tells nobody that {far} has it"
+        return Leg(leg.source, words, there or back, hops, node_broken=there)
 
-    def _owner(self, address: str) -> str:
-        return next(
-            node
-            for node, blocks in self.at.blocks.items()
-            for block in blocks
-            if ip_address(address) in ip_network(block)
+    def _lost_by_way(self, near: str, owner: str, far: str) -> str:
+        ways = ((near, owner), (owner, far)) if owner else ((near, far),)
+        for one, other in ways:
+            routers, cut = self.wires.between(one, other)
+            if why := cut or self._lost(one, other, routers):
+                return why
+        return ""
+
+    def _owner(self, near: str, far: str, address: str) -> str:
+        """The reflector to which a node sends what is for an address of ``far`` that is borrowed
+        from it; empty where the node has been told who has it."""
+        owner = self._reflected.get(address, "")
+        if not owner or near in self._reflectors:
+            return ""
+        wires = self.wires.before(Fault("daemon", f"{near}:{self._daemon}"))
+        told = any(
+            not (self._session(wires, near, other) or self._session(wires, other, far))
+            for other in self._reflectors
+            if other not in (owner, far)
         )
+        return "" if told or far in self._reflectors else owner
+
+    @cached_property
+    def _reflected(self) -> dict[str, str]:
+        """The owner of each borrowed address, where that is a reflector."""
+        return {
+            address: owner
+            for owner in self._reflectors
+            for block in map(ip_network, self.at.blocks[owner])
+            for address in self.at.borrowed
+            if ip_address(address) in block
+        }
 
     def back_from_host(self, host: str, near: str, address: str) -> str:
         """Routers that speak BGP with the nodes know the way: the host's, whose kernel goes on to

@@ -98,8 +98,9 @@ class Model:
         """How pods of ``near`` reach pods of ``far``, another node."""
         raise NotImplementedError
 
-    def leg_to(self, leg: Leg, near: str, far: str, address: str) -> Leg:
-        """``leg`` of the pods of ``near`` to those of ``far``, for the one that has ``address``."""
+    def leg_of(self, leg: Leg, near: str, far: str, own: str, address: str) -> Leg:
+        """``leg`` of the pods of ``near`` to those of ``far`` for the pods that have these two
+        addresses; ``own`` is empty for the node itself."""
         return leg
 
     def hides_from_node(self, node: str) -> bool:

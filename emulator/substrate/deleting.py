@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterable
@@ -87,14 +88,17 @@ class Deleter:
         if len(requests) == 1:
             answers = [_transact(sockets[0], batches[0])]
         else:
-            with ThreadPoolExecutor(len(requests)) as threads:
-                answers = list(threads.map(_transact, sockets, batches))
+            try:
+                with ThreadPoolExecutor(len(requests)) as threads:
+                    answers = list(threads.map(_transact, sockets, batches))
+            except RuntimeError as error:  # that is how Python says that there are too many
+                raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: threads") from error
         for (ns, asked), sent, refusals in zip(requests, batches, answers, strict=True):
             if self.spaces.trace:
                 for batch in sent:
                     self.spaces.trace.netlink(ns, batch.buffer, [])
-            for number, error, words in refusals[:1]:
-                raise refused(asked[number][1], error, words)
+            for number, code, words in refusals[:1]:
+                raise refused(asked[number][1], code, words)
 
     def _carry_out(self, gone: list[Resource]) -> _Asked:
         """What is no netlink message is done, what is one is returned."""

@@ -192,8 +192,7 @@ def test_a_pool_smaller_than_a_block() -> None:
 def test_blocks_and_pods_stay_while_nodes_come_and_go(
     backend: str, steps: list[tuple[set[int], int]]
 ) -> None:
-    """Also where a block that somebody has left would come first in another node's walk, and where
-    a new node's tunnel is handed out before older nodes' pods."""
+    """Also where a block that somebody has left would come first in another node's walk."""
     at = None
     for names, pods in steps:
         whole = cluster(8, pods, "10.244.0.0/24", backend, blockSize=30)
@@ -209,3 +208,28 @@ def test_blocks_and_pods_stay_while_nodes_come_and_go(
             assert at.blocks[node][: len(known)] == known
         for pod in earlier.pod.keys() & at.pod.keys():
             assert at.pod[pod] == earlier.pod[pod]
+
+
+def test_the_tunnel_of_a_node_that_comes_later_takes_nobodys_address() -> None:
+    """Where there is no block left for it, it borrows what older pods have left."""
+    whole = cluster(3, 3, "10.244.0.0/28", "vxlan", blockSize=29)
+    before = whole._replace(
+        nodes=whole.nodes[:2], pods=tuple(p for p in whole.pods if p.node != "n3")
+    )
+    first = allocate(before)
+    second = allocate(whole, first.ledger)
+    assert {pod: second.pod[pod] for pod in first.pod} == first.pod
+    assert {node: second.tunnel[node] for node in first.tunnel} == first.tunnel
+    assert second.tunnel["n3"] in second.borrowed
+    assert allocate(whole, second.ledger) == second
+
+
+def test_pods_stay_where_they_are_when_the_tunnels_go_and_come() -> None:
+    first = allocate(cluster(2, 3, backend="vxlan"))
+    second = allocate(cluster(2, 3, backend="bgp"), first.ledger)
+    assert (second.pod, second.tunnel) == (first.pod, {})
+    assert allocate(cluster(2, 3, backend="vxlan"), second.ledger) == first
+    began = allocate(cluster(2, 3, backend="bgp"))
+    later = allocate(cluster(2, 3, backend="vxlan"), began.ledger)
+    assert later.pod == began.pod
+    assert not set(later.tunnel.values()) & set(later.pod.values())

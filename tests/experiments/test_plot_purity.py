@@ -19,7 +19,10 @@ from emulator.measure.sample import Sample, good
 from experiments.traffic import METRICS, Traffic
 
 HOW = Traffic("reno", CpuMap((0,), (1,)), round_trips_s=1, cost_s=1.0, cost_bit_s=1_000_000_000)
-LIVE = ("emulator.cluster", "emulator.substrate", "emulator.supervisor", "emulator.foreign")
+LIVE = (
+    "emulator.cluster", "emulator.substrate", "emulator.standing", "emulator.supervisor",
+    "emulator.foreign",
+)  # fmt: skip
 
 
 def stored(

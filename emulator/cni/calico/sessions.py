@@ -138,20 +138,17 @@ def _told(
     reflectors = network.names("routeReflectors")
     if network.option("nodeToNodeMeshEnabled") or near in reflectors:
         return speak(near, origin)
-    owner = "" if prefix in at.blocks[origin] else _owner(at, prefix)
+    borrowed = prefix not in at.blocks[origin]
     return any(
-        speak(near, r) and (r == origin or (r != owner and speak(r, origin))) for r in reflectors
+        speak(near, r)
+        and (r == origin or (speak(r, origin) and not (borrowed and _within(prefix, at.blocks[r]))))
+        for r in reflectors
     )
 
 
-def _owner(at: Addressing, prefix: str) -> str:
+def _within(prefix: str, blocks: tuple[str, ...]) -> bool:
     address = ip_network(prefix).network_address
-    return next(
-        node
-        for node, blocks in at.blocks.items()
-        for block in blocks
-        if address in ip_network(block)
-    )
+    return any(address in ip_network(block) for block in blocks)
 
 
 def _heard_of_routers(
