@@ -22,7 +22,7 @@ with socket.create_server(("", 80)) as server:
 ASK = f"import socket; socket.create_connection(('{SERVICE}', 80), 2)"
 
 
-@pytest.mark.parametrize("plugin", ["flannel", "kube-router", "kubenet"])
+@pytest.mark.parametrize("plugin", ["flannel", "kubenet"])
 def test_an_answer_on_the_same_bridge_would_not_be_translated_back(
     plugin: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
