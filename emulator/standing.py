@@ -273,6 +273,7 @@ class Standing:
                 self._converge(back, desired(), whatever_fails=True)
                 self.addressing = self.attachments.addresses(self.addressing)
             except (PodwireError, OSError) as again:
+                owed = "podwire cni forget gives up a DEL that never succeeds; "
                 raise PodwireError(
                     *dict.fromkeys((*_problems(error), *_problems(again))),
                     Problem(
@@ -280,7 +281,7 @@ class Standing:
                         "not all of it could be undone",
                         "the lab as before",
                         "podwire verify says how it stands; podwire apply tries again; "
-                        "podwire cni forget gives up a DEL that never succeeds; "
+                        f"{owed if self.attachments.observe() else ''}"
                         "podwire down and up make it new",
                     ),
                 ) from error
