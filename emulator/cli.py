@@ -63,7 +63,16 @@ def parser() -> argparse.ArgumentParser:
             help="change a value of the spec, e.g. spec.network.backend=host-gw (repeatable)",
         )
 
+    def on(p: argparse.ArgumentParser) -> None:
+        p.add_argument(
+            "--on",
+            choices=("native", "vm", "auto"),
+            help="bench: this kernel, a guest with a kernel that has everything, or the first "
+            "that has what the spec needs (default: native, and a lab's verbs where the lab is)",
+        )
+
     def lab(p: argparse.ArgumentParser) -> None:
+        on(p)
         p.add_argument("--lab", metavar="NAME", help="which lab (default: the only one that runs)")
 
     def output(p: argparse.ArgumentParser, *more: str) -> None:
@@ -95,8 +104,10 @@ def parser() -> argparse.ArgumentParser:
     spec(p)
     p.add_argument("--name", help="name of the lab (default: metadata.name)")
     p.add_argument("--timings", action="store_true", help="say where the time went, as JSON")
+    on(p)
 
     p = verb("ls", "list the labs that run, with their processes", "podwire ls -o json")
+    on(p)
     output(p)
 
     p = verb("get", "list what is in a lab", "podwire get pods -o wide")
@@ -198,6 +209,7 @@ def parser() -> argparse.ArgumentParser:
     p = verb("down", "end a lab; nothing of it remains", "podwire down")
     p.add_argument("name", nargs="?", help="which lab (default: the only one that runs)")
     p.add_argument("--all", action="store_true", help="every lab of this user")
+    on(p)
 
     p = verb(
         "doctor",
@@ -206,6 +218,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("spec", nargs="?", help="compare global limits with what this spec needs")
     p.add_argument("--brief", action="store_true", help="only what is missing, or one good line")
+    on(p)
     output(p)
 
     p = verb(
@@ -221,6 +234,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--seed", type=int, help="seed of order and placement")
     p.add_argument("--resume", action="store_true", help="go on with an interrupted run")
     p.add_argument("--results", default="results", metavar="DIR", help="where results go")
+    p.add_argument("--only-measure", action="store_true", help=argparse.SUPPRESS)
+    on(p)
     output(p)
 
     p = verb(
@@ -233,6 +248,19 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--results", default="results", metavar="DIR")
     p.add_argument("--pgf", action="store_true", help="also write PGF for LaTeX")
+
+    p = verb(
+        "vm",
+        "the guest of bench vm: keep it, end it, run a program in it",
+        "podwire vm exec -- uname -a",
+    )
+    p.add_argument(
+        "action",
+        choices=("up", "down", "status", "exec"),
+        help="a guest starts when it is wanted and ends when nothing runs in it; after 'up' it "
+        "stays until 'down'",
+    )
+    p.add_argument("command", nargs=argparse.REMAINDER, metavar="-- COMMAND")
 
     p = verb("completion", "print a completion script", "podwire completion bash > ~/.podwire.bash")
     p.add_argument("shell", choices=("bash", "zsh", "tcsh"), metavar="SHELL")
@@ -254,6 +282,7 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
                 arguments.lab, arguments.command = name, command
             case [word, *_] if word.startswith("-") and word != "--":
                 top.error("options go before the place, the command behind --")
+    arguments.words = list(sys.argv[1:] if argv is None else argv)
     return arguments
 
 

@@ -131,7 +131,7 @@ class Place:
 
         Into ``file`` as a pcap, or as text on this process's terminal. ``words``: a filter.
         """
-        argv = capture.argv(interface, count=count, binary=file is not None, words=words)
+        argv = capture.argv(interface, count=count, into="-" if file else "", words=words)
         world = self._cluster.world
         if file is None:
             return process.run_on_terminal(world, self.ns, argv, seconds=seconds, setgroups=False)
@@ -149,6 +149,14 @@ class Place:
                 )
             )
         return 0
+
+    def record(self, interface: str, path: str, words: Sequence[str] = ()) -> Process:
+        """Start tcpdump at an interface, into a file of this place's own: a pcap, of frames as the
+        kernel copied them when they passed. It ends when it is interrupted."""
+        argv = capture.argv(interface, into=path, words=words)
+        started = process.spawn(self._cluster.world, self.ns, argv, setgroups=False)
+        self._cluster.begun(started)
+        return started
 
     def read_file(self, path: str) -> bytes:
         """A file as this place sees it. PodwireError."""
@@ -430,6 +438,15 @@ class Cluster(Home):
             return cables(self.spec, self.plan)
         made: Sequence[Cable] = control.ask(self.world, "cables")
         return made
+
+    def beside(self, node: str) -> tuple[Place, str]:
+        """The switch that a node's uplink ends at, and the interface of its port. PodwireError."""
+        for one in self.cables():
+            ends = (one.station1, one.interface1), (one.station2, one.interface2)
+            for (here, interface), (other, port) in (ends, ends[::-1]):
+                if (here, interface) == (node, "eth0"):
+                    return self.place(other), port
+        raise self._unknown("node with an uplink", node, list(self.addressing.node))
 
     def inside(self, work: Callable[[Any], T]) -> T:
         """Run ``work(net)`` in the lab on a Mininet view of it; its result comes back pickled.

@@ -8,7 +8,7 @@ from collections.abc import Sequence, Set
 from emulator import fabric, underlay
 from emulator.cni.context import Context, Room, context, room
 from emulator.datapath.base import no_reverse_path_filter
-from emulator.datapath.paths import Behind
+from emulator.datapath.paths import Aggregates, Behind
 from emulator.degrade import degraded
 from emulator.errors import PodwireError, SpecError
 from emulator.faults import Fault, cables, link_ends
@@ -65,7 +65,9 @@ def _compile(spec: ResolvedSpec, addressing: Addressing) -> Plan:
     about = context(spec, addressing)
     behind = _behind(about)
     plan.add(underlay.behind(spec, addressing, behind), f"underlay: routes for {label}")
-    daemons = fabric.daemons(spec, addressing, _announcers(about), behind)
+    whole = _aggregates(about)
+    plan.add(underlay.aggregated(spec, addressing, whole), f"underlay: routes for {label}")
+    daemons = fabric.daemons(spec, addressing, _announcers(about), behind, whole)
     plan.add(daemons, "underlay: routing bgp")
     nodes = {node.name: node for node in spec.nodes}
     for node in spec.nodes:
@@ -114,6 +116,13 @@ def _behind(about: Context) -> Behind:
     return {} if hook is None else {node.name: hook(about, node) for node in about.spec.nodes}
 
 
+def _aggregates(about: Context) -> Aggregates:
+    """The prefixes by which routers know all pods of a segment, where the plugin has such."""
+    hook = getattr(_plugin(about.spec)[0], "aggregated", None)
+    whole: Aggregates = Aggregates() if hook is None else hook(about)
+    return whole
+
+
 def _learnt(plan: Plan, about: Context, faults: Sequence[Fault] = ()) -> None:
     """Add what daemons write: expected, never written by us."""
     plugin, label = _plugin(about.spec)
@@ -121,7 +130,8 @@ def _learnt(plan: Plan, about: Context, faults: Sequence[Fault] = ()) -> None:
     def told(wires: Wires) -> fabric.Announcers:
         return _announcers(about._replace(wires=wires))
 
-    routes = fabric.learnt(about.spec, about.addressing, told, _behind(about), faults)
+    led = (_behind(about), _aggregates(about))
+    routes = fabric.learnt(about.spec, about.addressing, told, *led, faults)
     for router, route in routes:
         source = f"underlay: {fabric.DAEMON} of {router.name}"
         plan.add([route], source, "expected", fabric.DAEMON)

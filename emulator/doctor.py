@@ -15,20 +15,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+from emulator.bench import machine
 from emulator.errors import Problem, Unsupported
+from emulator.modes import modes
 from emulator.spec.resolved import ResolvedSpec
 from emulator.substrate import compiler, nft, stack
 from emulator.substrate.binaries import find
 from emulator.substrate.daemons import DAEMONS
 from emulator.substrate.process import PACKAGES
-from emulator.substrate.trial import Tried, features
+from emulator.substrate.refusal import WITHOUT_NETEM
+from emulator.substrate.trial import Tried
+from emulator.substrate.trial import features as trial
 
 _OTHER_FILES = 1400
 """Namespaces are held above the first 1024 descriptors, and there is more than them."""
 
 
 class Finding(NamedTuple):
-    """One thing looked at. ``needed``: without it something of this version does not run."""
+    """One thing looked at. ``needed``: without it something of this version runs on no bench.
+    ``elsewhere``: the bench that has it where it is not ``good`` here."""
 
     what: str
     found: str
@@ -36,6 +41,7 @@ class Finding(NamedTuple):
     needed: bool
     remedy: str
     expected: str = ""
+    elsewhere: str = ""
 
 
 _LEVELS = {
@@ -50,23 +56,48 @@ _TOOLS = {
     "tcpdump": "podwire capture",
     "bird": "BGP: underlay.routing bgp, and plugins that speak it",
     "gobgpd": "plugin kube-router",
+    "charon": "flannel's backend ipsec",
+    "swanctl": "flannel's backend ipsec: how charon is told what to do",
     "iptables": "plugin cni: masquerading and port mapping by its binaries",
+    "wg": "looking at WireGuard, and the script of podwire plan -o sh where it has keys",
     "mnexec": "podwire cli (Mininet's helper)",
     "ifconfig": "podwire cli: link NODE NODE up|down",
     "gcc": "proxies of flannel's udp and Weave's sleeve, the replay floor of bring-up",
 }
-_SELDOM = ("tun", "routes with several next hops")
+_TUNNELS = ("ipip", "sit", "ip6tnl", "foo-over-UDP", "geneve", "dummy")
+_DATAPATH = "datapath of Open vSwitch"
+_SELDOM = (
+    *("tun", "routes with several next hops", _DATAPATH, *_TUNNELS, "wireguard", "netem"),
+    "IPsec",
+)
 """Features that few specs ask for."""
+_LINKS = {
+    "rate": "htb",
+    "delay, jitter, loss, duplicates, reordering, corruption": "netem",
+}
 _MODULES = {
     "veth": "veth",
     "bridge": "bridge",
     "vxlan": "vxlan",
     "tun": "tun",
+    "ipip": "ipip",
+    "sit": "sit",
+    "ip6tnl": "ip6_tunnel",
+    "foo-over-UDP": "fou",
+    "geneve": "geneve",
+    "dummy": "dummy",
+    "wireguard": "wireguard",
+    _DATAPATH: "vport_vxlan",
     "nftables with masquerade": "nft_masq",
     "tbf": "sch_tbf",
     "htb": "sch_htb",
     "u32 filters": "cls_u32",
+    "IPsec": "-a xfrm_user esp4 gcm",
 }
+
+
+_HIDDEN = "/usr/lib/ipsec:/usr/lib/strongswan:/usr/libexec/ipsec:/usr/libexec/strongswan"
+"""Where distributions keep charon, which is in nobody's PATH."""
 
 
 def namespaces(spec: ResolvedSpec) -> int:
@@ -98,7 +129,7 @@ def neighbours(spec: ResolvedSpec) -> int:
 
 def installed(tool: str) -> str:
     """Where a program is, for one who is root in a lab; empty where it is not."""
-    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin") or ""
+    return shutil.which(tool) or shutil.which(tool, path=f"/usr/sbin:/sbin:{_HIDDEN}") or ""
 
 
 def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
@@ -108,6 +139,7 @@ def require(spec: ResolvedSpec, programs: Iterable[str] = ()) -> list[Problem]:
     Unsupported with the remedy.
     """
     nft.load()
+    programs = {*programs, *(p for name in programs for p in DAEMONS.get(name, ()))}
     ours = compiler.PROGRAMS.keys() & set(programs)
     for name in sorted(ours):
         compiler.program(name)
@@ -143,8 +175,9 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
         )
     ]
     before = _modules()
+    elsewhere = "" if machine.missing() else "vm"
     try:
-        level, tried = features()
+        level, tried = trial()
         out.append(Finding("privilege", _LEVELS[level], True, True, ""))
     except Unsupported as error:
         problem = error.problems[0]
@@ -159,8 +192,10 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
                 one.works,
                 one.feature not in _SELDOM,
                 "" if one.works else _remedy(one),
+                elsewhere="" if one.works or one.feature not in _SELDOM else elsewhere,
             )
         )
+    out += _benches(tried)
     loaded = sorted(_modules() - before)
     if loaded:
         out.append(
@@ -197,6 +232,56 @@ def examine(spec: ResolvedSpec | None) -> list[Finding]:
     return out
 
 
+def _benches(tried: Iterable[Tried]) -> list[Finding]:
+    """The other bench, and which modes and link features run on which."""
+    missing = machine.missing()
+    out = [
+        Finding(
+            "bench: vm",
+            "; ".join(f"{one.found}" for one in missing)
+            or f"QEMU, kernel {machine.kernel().version}",
+            not missing,
+            False,
+            missing[0].hint if missing else "",
+        )
+    ]
+    elsewhere = "" if missing else "vm"
+    remedy = "podwire up SPEC --on vm" if elsewhere else machine.HOW
+    lacking = [one.feature for one in tried if not one.works]
+    every = list(modes())
+    here = [mode.name for mode in every if not mode.needs.intersection(lacking)]
+    out.append(Finding("modes", ", ".join(here), True, False, ""))
+    for feature in lacking:
+        theirs = [mode.name for mode in every if feature in mode.needs]
+        if theirs:
+            found = f"{', '.join(theirs)}: not in this kernel"
+            out.append(
+                Finding(f"modes: {feature}", found, False, False, remedy, elsewhere=elsewhere)
+            )
+    for what, feature in _LINKS.items():
+        good = feature not in lacking
+        out.append(
+            Finding(
+                f"links: {what}",
+                "works" if good else f"no {feature} in this kernel",
+                good,
+                False,
+                "" if good else remedy,
+                elsewhere="" if good else elsewhere,
+            )
+        )
+    return out
+
+
+def lacking(features: Iterable[str]) -> list[str]:
+    """Which of these features this kernel has not; tried when there is one to ask for."""
+    asked = set(features)
+    if not asked:
+        return []
+    _, tried = trial()
+    return sorted(one.feature for one in tried if one.feature in asked and not one.works)
+
+
 def _reference_plugins() -> Finding:
     folders = [f for f in ("/usr/lib/cni", "/opt/cni/bin") if find("bridge", [f])]
     return Finding(
@@ -215,8 +300,12 @@ def _remedy(one: Tried) -> str:
         return "sudo chmod 0666 /dev/net/tun, which is how distributions have it"
     if one.feature == "nftables on bridges":
         return "a kernel with CONFIG_NF_TABLES_BRIDGE, or for kubenet another hairpinMode"
+    if one.feature == "netem":
+        return WITHOUT_NETEM
     module = _MODULES.get(one.feature)
-    return f"sudo modprobe {module}; or use a kernel that has it" if module else ""
+    if not module:
+        return ""
+    return f"sudo modprobe {module}; where this kernel has none, run with --on vm"
 
 
 def _modules() -> set[str]:

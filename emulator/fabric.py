@@ -8,7 +8,8 @@ a leaf spreads flows over its spines. Faithful to fabrics in operation: a cable 
 its session at once (``check link``), timers are short, and routes into dead cables are ignored by
 the kernel. A neighbour that falls silent behind a live carrier is found out by the hold time, or
 sooner by BFD, which routers have among each other and not with nodes: the speakers of these have
-none. Not modelled: the same number on all spines, aggregation, authentication.
+none. Where the pods of a segment have one prefix, the routers in it announce that and keep the
+parts of it to themselves. Not modelled: the same number on all spines, authentication.
 
 A router's daemon that is dead is no neighbour to anybody; its kernel keeps what was there when
 it died, by the faults before that one.
@@ -22,7 +23,7 @@ from itertools import product
 
 from emulator.datapath import bird
 from emulator.datapath.autonomous import BEFORE_FIRST, Announced, as_numbers
-from emulator.datapath.paths import Behind, Paths
+from emulator.datapath.paths import Aggregates, Behind, Paths
 from emulator.family import IPV6, family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
@@ -48,18 +49,27 @@ _OWN_AND_STATIC = "where source ~ [RTS_DEVICE, RTS_STATIC, RTS_BGP]"
 
 
 def daemons(
-    spec: ResolvedSpec, at: Addressing, announcers: Announcers, behind: Behind
+    spec: ResolvedSpec,
+    at: Addressing,
+    announcers: Announcers,
+    behind: Behind,
+    whole: Aggregates,
 ) -> Iterator[Resource]:
     """The daemon of every router, and its configuration."""
     if spec.routing != "bgp":
         return
     for router in spec.routers:
-        yield File(router.name, CONFIG, _config(spec, at, router, announcers, behind))
+        yield File(router.name, CONFIG, _config(spec, at, router, announcers, behind, whole))
         yield daemon(router.name, DAEMON, bird.argv(CONFIG, SOCKET), CONFIG)
 
 
 def _config(
-    spec: ResolvedSpec, at: Addressing, router: Router, announcers: Announcers, behind: Behind
+    spec: ResolvedSpec,
+    at: Addressing,
+    router: Router,
+    announcers: Announcers,
+    behind: Behind,
+    whole: Aggregates,
 ) -> str:
     numbers, (hold_time_s, bfd) = as_numbers(spec), spec.bgp
     statements: list[bird.Statement] = [
@@ -84,7 +94,15 @@ def _config(
             label = "pods" if one is at else f"pods-{_channel(one)}"
             static = bird.static(label, led, check_link=True, family=_channel(one))
             statements.append(static)
-    leads = any(behind.get(node.name) for node in beside)
+    own = [(segment, one) for segment in router.segments for one in whole.of.get(segment, ())]
+    if own:
+        on_link = [f'{one} via "eth{router.segments.index(segment)}"' for segment, one in own]
+        statements.append(bird.static("groups", on_link, check_link=True))
+    leads = own or any(behind.get(node.name) for node in beside)
+    exports = _OWN_AND_STATIC if leads else _OWN
+    if own:  # their parts are nobody else's affair
+        parts = ", ".join(f"{one}{{{int(one.partition('/')[2]) + 1},32}}" for _, one in own)
+        exports += f" && ! (net ~ [{parts}])"
 
     def session(
         one: Addressing,
@@ -94,15 +112,15 @@ def _config(
         as_number: int,
         options: Sequence[str] = (),
     ) -> None:
-        own = bird.Speaker(one.router[router.name, segment], numbers[router.name])
+        local = bird.Speaker(one.router[router.name, segment], numbers[router.name])
         other = bird.Speaker(address, as_number)
         label = f"{name}-{segment}" if one is at else f"{name}-{segment}-{_channel(one)}"
         statements.append(
             bird.bgp(
                 label,
-                own,
+                local,
                 other,
-                exports=_OWN_AND_STATIC if leads else _OWN,
+                exports=exports,
                 channel_options=["next hop self"],
                 options=options,
                 template="neighbours",
@@ -144,6 +162,7 @@ def learnt(
     at: Addressing,
     announcers: Callable[[Wires], Announcers],
     behind: Behind,
+    whole: Aggregates,
     faults: Sequence[Fault] = (),
 ) -> Iterator[tuple[Router, Route]]:
     """The routes that the daemons of the routers write, once they have converged.
@@ -154,14 +173,15 @@ def learnt(
         return
     wires = Wires(spec, faults)
     for one in at.families:
-        now = _Table(spec, one, announcers(wires), behind, wires)
+        now = _Table(spec, one, announcers(wires), behind, whole, wires)
         for router in spec.routers:
             died = Fault("daemon", f"{router.name}:{DAEMON}")
             if died not in faults:
                 yield from ((router, route) for route in now.of(router))
                 continue
             before = Wires(spec, faults[: faults.index(died)])
-            for route in _Table(spec, one, announcers(before), behind, before).of(router):
+            then = _Table(spec, one, announcers(before), behind, whole, before)
+            for route in then.of(router):
                 left = [hop for hop in route.next_hops if not wires.down(router.name, hop.dev)]
                 if left:
                     yield router, multipath(route, left)
@@ -176,14 +196,25 @@ class _Table:
         at: Addressing,
         announcers: Announcers,
         behind: Behind,
+        whole: Aggregates,
         wires: Wires,
     ) -> None:
         self._at = at
         self._wires = wires
+        self._kept = {
+            prefix
+            for node in spec.nodes
+            if node.name in announcers and node.segment in whole.of
+            for prefix in announcers[node.name].prefixes
+        }
+        """Parts of what is announced as a whole."""
         self._named = {cidr: name for name, cidr in at.segment.items()}
         for node in spec.nodes:  # whoever reaches its segment knows the way
             self._named |= dict.fromkeys(behind.get(node.name, ()), node.segment)
+        for segment, prefixes in whole.of.items():
+            self._named |= dict.fromkeys(prefixes, segment)
         said = [prefix for one in announcers.values() for prefix in one.prefixes]
+        said += [prefix for prefixes in whole.of.values() for prefix in prefixes]
         said += [prefix for prefixes in behind.values() for prefix in prefixes]
         self._goals = list(at.segment.values())
         self._goals += [prefix for prefix in said if family(prefix) is at.family]
@@ -209,6 +240,7 @@ class _Table:
             hops = [
                 Hop(self._address(hop), f"eth{router.segments.index(hop[1])}")
                 for hop in self._paths.hops(speaker, self._named.get(cidr, cidr))
+                if cidr not in self._kept or hop not in self._at.router  # from the node itself
             ]
             if hops:
                 route = Route(router.name, cidr, "", "", proto="bird", metric=bird.KERNEL_METRIC)

@@ -23,6 +23,9 @@ LETTERS: Final[Mapping[str, str]] = {
 }
 """What can differ, the gravest first: the letter of a grid's cell is its first one here."""
 
+OPEN = ("by-hash", "by-chance")
+"""What is delivered or lost, and both is as predicted."""
+
 WIDEST = 40
 """Pods up to which the grid has a cell for each pair."""
 
@@ -67,10 +70,10 @@ def table(matrix: Mapping[Probe, Expectation | Observation]) -> str:
     rows = []
     for probe, value in matrix.items():
         found: str = value.outcome
-        if value.outcome in ("delivered", "by-hash"):
+        if value.outcome in ("delivered", *OPEN):
             source = f"{value.own} as {value.source}" if value.own != value.source else value.own
             found = f"{value.by} sees {source}, ttl {value.ttl}, mtu {value.mtu}"
-        if value.outcome == "by-hash":
+        if value.outcome in OPEN:
             found = f"lost, or {found}"
         words = value.reason if isinstance(value, Expectation) else value.detail
         rows.append((str(probe), probe.address, found, words))
@@ -110,7 +113,7 @@ def _differences(expected: Expectation, seen: Observation | None) -> Iterable[tu
         return [("N", "no probe", _outcome(expected))]
     if seen.outcome == "failed":
         return [("F", f"a probe that failed: {seen.detail}", _outcome(expected))]
-    open_ = expected.outcome == "by-hash" and seen.outcome in ("delivered", "lost")
+    open_ = expected.outcome in OPEN and seen.outcome in ("delivered", "lost")
     if seen.outcome != expected.outcome and not open_:
         letter = {"delivered": "D", "lost": "L", "refused": "R"}[seen.outcome]
         return [(letter, _outcome(seen), _outcome(expected))]

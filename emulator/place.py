@@ -37,6 +37,10 @@ class Running(Protocol):
         """
         ...
 
+    def signal(self, number: int) -> None:
+        """Send a signal; nothing when it has ended."""
+        ...
+
     def kill(self) -> None:
         """End it now (SIGKILL) and reap it; no error when it has already ended."""
         ...
@@ -74,6 +78,14 @@ class Place(Protocol):
         env: Mapping[str, str] | None = None,
     ) -> Completed:
         """Start, wait and return, whatever the return code."""
+        ...
+
+    def record(self, interface: str, path: str, words: Sequence[str] = ()) -> Running:
+        """Start tcpdump at an interface, into a file of the place's own, until interrupted."""
+        ...
+
+    def read_file(self, path: str) -> bytes:
+        """A file as this place sees it. PodwireError."""
         ...
 
     def listening(self, protocol: str, port: int) -> bool:

@@ -7,11 +7,12 @@ still missing at the deadline is named.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TypeVar
 
 from emulator.errors import PodwireError, Problem
 from emulator.measure.wait import pause
+from emulator.patience import patient
 from emulator.plan import Finding, Plan, deviations
 from emulator.plan.check import told
 from emulator.plan.resources import Process
@@ -59,14 +60,15 @@ def settled(
 
     ``tick`` is called before each look, and may raise.
     """
-    begin = clock()
+    begin, seconds = clock(), patient(seconds)
     while True:
-        late = clock() - begin >= seconds
+        now = clock()
+        late = now - begin >= seconds
         tick()
         found = look()
         if not found or late:
             return found
-        idle(_LOOK_S)
+        idle(max(_LOOK_S, clock() - now))  # half of the time is for those who are waited for
 
 
 def await_daemons(
@@ -105,8 +107,25 @@ def await_daemons(
                             "what a daemon writes", hint)
                     for one in left
                 ]
-            )
+            ),
+            *_last_words(kernel, theirs, left, running),
         )  # fmt: skip
+
+
+def _last_words(
+    kernel: Kernel,
+    theirs: Plan,
+    left: Sequence[Finding],
+    running: Mapping[tuple[str, str], Process],
+) -> Iterator[Problem]:
+    """Of the first daemon that has not written what it should."""
+    for one in left:
+        found = one.expected and theirs.entries[one.expected.key]
+        wanted = found and running.get((found.resource.ns, found.writer))
+        if wanted:
+            said = f"runs, and has said last:\n{_tail(kernel, wanted)}"
+            yield Problem(f"{wanted.ns}: {wanted.name}", said, "a daemon that succeeds")
+            return
 
 
 def _ended(kernel: Kernel, wanted: Process, state: State) -> Problem:

@@ -17,7 +17,7 @@ from emulator import ipam
 from emulator.attachments import Attachments
 from emulator.compile import compile_spec, faulted
 from emulator.degrade import mended
-from emulator.errors import PodwireError, Problem, SpecError
+from emulator.errors import PodwireError, Problem, SpecError, Unsupported
 from emulator.faults import Fault
 from emulator.oracle import breakable
 from emulator.plan import Op, Plan, State, diff
@@ -286,7 +286,8 @@ class Standing:
                     ),
                 ) from error
             strays = self.attachments.strays(self._current())
-            raise PodwireError(*_problems(error), *_as_before(strays)) from error
+            kind = Unsupported if isinstance(error, Unsupported) else PodwireError
+            raise kind(*_problems(error), *_as_before(strays)) from error
 
     def _converge(
         self, desired: Callable[[], Plan], owned: Plan, *, whatever_fails: bool = False

@@ -79,7 +79,7 @@ def _statements(
     own = {p.id for p in spec.pods if not p.host_network}
     node_of = {p.id: p.node for p in spec.pods}
     namespace = {p.id: p.id if p.id in own else p.node for p in spec.pods}
-    unknown = ("not-probed", "not-predicted")
+    unknown, open_ = ("not-probed", "not-predicted"), ("by-hash", "by-chance")
     tried = {p: s for p, s in matrix.items() if s.outcome not in unknown}
 
     def meant(probe: Probe) -> str:
@@ -111,10 +111,10 @@ def _statements(
     ]
     outside = [
         f"{probe}: "
-        + (f"seen as {seen.source or 'nobody'}" if seen.outcome != "by-hash" else "by-hash")
+        + (seen.outcome if seen.outcome in open_ else f"seen as {seen.source or 'nobody'}")
         for probe, seen in tried.items()
         if probe.kind == "pod-host"
-        and (seen.outcome == "by-hash" or seen.source != addressing.node[node_of[probe.client]])
+        and (seen.outcome in open_ or seen.source != addressing.node[node_of[probe.client]])
     ]
     about = model(spec.network.plugin)(spec, addressing, Wires(spec, ()))
     bridged = not about.routed or not own

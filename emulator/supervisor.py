@@ -40,7 +40,7 @@ class Supervisor:
         entered = time.perf_counter()
         kernel = Kernel(NAMES, FILES)
         kernel.fresh_procfs_at(PROCFS)
-        kept = keeper.Keeper(kernel.enter, start.open_files)
+        kept = keeper.Keeper(kernel.enter, start.open_files, kernel.secrets.reveal)
         self.lab = Standing(*self._wanted, kernel, kept)
         self.lab.build(entered, start.progress, self._states_now)
         self.lab.timings = {

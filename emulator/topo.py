@@ -1,7 +1,8 @@
 """A Mininet topology as parts of a spec: its switches are a segment, its hosts are the nodes.
 
 Each connected part of the graph is one layer-2 domain, for there are no routers in it, and
-becomes a segment whose switches are a tree. Bandwidths become rates. Ports are numbered as
+becomes a segment whose switches are a tree. Bandwidths, delays and losses are those of the
+cables. Ports are numbered as
 Podwire does it, not as the class says.
 """
 
@@ -19,10 +20,8 @@ if TYPE_CHECKING:
 _SHAPING = ("bw", "use_tbf", "use_htb")
 _HARMLESS = ("dpid",)
 """By what a controller knows a switch; there is none."""
+_IMPAIRING = ("delay", "jitter", "loss")
 _UNSUPPORTED = {
-    "delay": "a cable of Podwire has no delay",
-    "jitter": "a cable of Podwire has no delay",
-    "loss": "a cable of Podwire loses nothing; podwire fail cuts it",
     "max_queue_size": "the queue follows from the rate",
     "use_hfsc": "rates are by tbf or htb",
 }
@@ -52,7 +51,7 @@ def read(reference: str, args: Mapping[str, Any], folder: PurePath) -> dict[str,
         segments[name] = {
             "cidr": "192.168.0.0/16" if wide else f"192.168.{49 + number}.0/24",
             "switches": {
-                switch: ({"uplink": above} if above else {}) | _rate(link)
+                switch: ({"uplink": above} if above else {}) | _medium(link)
                 for switch, (above, link) in tree.items()
             },
         }
@@ -61,15 +60,30 @@ def read(reference: str, args: Mapping[str, Any], folder: PurePath) -> dict[str,
     for host in found.hosts:
         (link,) = _at(found, host)
         switch = link.other if link.one == host else link.one
-        nodes.append({"name": host, "segment": home[switch], "switch": switch, **_rate(link)})
+        nodes.append({"name": host, "segment": home[switch], "switch": switch, **_medium(link)})
     return {"segments": segments, "nodes": nodes}
 
 
-def _rate(link: Link | None) -> dict[str, Any]:
-    if link is None or link.options.get("bw") is None:
-        return {}
-    by = "tbf" if link.options.get("use_tbf") else "htb"
-    return {"rate": {"value": f"{float(link.options['bw']) * 1e6:.0f}bit", "by": by}}
+def _medium(link: Link | None) -> dict[str, Any]:
+    """What Mininet's TCLink does at both ends, in the words of a spec."""
+    said = {} if link is None else {k: v for k, v in link.options.items() if v is not None}
+    fields: dict[str, Any] = {}
+    if "bw" in said:
+        by = "tbf" if said.get("use_tbf") else "htb"
+        fields["rate"] = {"value": f"{float(said['bw']) * 1e6:.0f}bit", "by": by}
+    if "delay" in said:
+        fields["delay"] = {"value": _time(said["delay"])}
+        if "jitter" in said:
+            fields["delay"]["jitter"] = _time(said["jitter"])
+    if "loss" in said:
+        fields["loss"] = f"{float(said['loss']):.7f}".rstrip("0").rstrip(".") + "%"
+    return fields
+
+
+def _time(value: Any) -> str:
+    """A number without a unit is of microseconds to ``tc``."""
+    text = str(value)
+    return f"{text}us" if text.replace(".", "", 1).isdigit() else text
 
 
 def _at(found: Graph, name: str) -> list[Link]:
@@ -79,9 +93,14 @@ def _at(found: Graph, name: str) -> list[Link]:
 def _problems(reference: str, found: Graph) -> Iterator[Problem]:
     for link in found.links:
         for option, value in link.options.items():
-            if option not in _SHAPING and value is not None:
+            if option not in (*_SHAPING, *_IMPAIRING) and value is not None:
                 words = f"the link {link.one} - {link.other} with {option}={value!r}"
-                yield Problem(reference, words, "bw, or nothing", _UNSUPPORTED.get(option, ""))
+                yield Problem(
+                    reference,
+                    words,
+                    "bw, delay, jitter, loss, or nothing",
+                    _UNSUPPORTED.get(option, ""),
+                )
     for name, options in found.options.items():
         for option, value in options.items():
             if option not in _HARMLESS:

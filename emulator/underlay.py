@@ -19,8 +19,8 @@ from emulator.datapath.base import namespace, no_reverse_path_filter
 from emulator.datapath.inet import addresses, forwarding
 from emulator.datapath.naming import mac
 from emulator.datapath.offload import features
-from emulator.datapath.paths import Behind, Paths
-from emulator.datapath.shaping import shape
+from emulator.datapath.paths import Aggregates, Behind, Paths
+from emulator.datapath.shaping import shaped
 from emulator.family import IPV6
 from emulator.ipam import Addressing
 from emulator.plan.resources import (
@@ -33,7 +33,8 @@ from emulator.plan.resources import (
     multipath,
     veth,
 )
-from emulator.spec.resolved import UPLINK, Host, Node, Rate, ResolvedSpec, Router
+from emulator.spec.media import Ways, media
+from emulator.spec.resolved import UPLINK, Host, Node, ResolvedSpec, Router
 
 SWITCH_BRIDGE = "br0"
 
@@ -43,6 +44,7 @@ class Cable(NamedTuple):
 
     ``device`` is a router, node or host with ``addresses``, one of each family (and its
     prefix), or a switch below this one, whose interface is a port as well and has none.
+    ``ways``: what happens to what the device sends, and to what the switch sends to it.
     """
 
     device: str
@@ -50,7 +52,7 @@ class Cable(NamedTuple):
     switch: str
     port: str
     addresses: tuple[str, ...]
-    rate: Rate | None
+    ways: Ways
 
 
 def cables(spec: ResolvedSpec, addressing: Addressing) -> list[Cable]:
@@ -61,13 +63,12 @@ def cables(spec: ResolvedSpec, addressing: Addressing) -> list[Cable]:
     first = {s.name: s.tree[0].name for s in spec.segments}
 
     families = addressing.families
+    ways = media(spec)
 
-    def plug(
-        device: str, interface: str, switch: str, addresses: tuple[str, ...], rate: Rate | None
-    ) -> None:
+    def plug(device: str, interface: str, switch: str, addresses: tuple[str, ...]) -> None:
         ports[switch] = ports.get(switch, 0) + 1
-        rate = rate or spec.links.rate
-        out.append(Cable(device, interface, switch, f"eth{ports[switch]}", addresses, rate))
+        port = f"eth{ports[switch]}"
+        out.append(Cable(device, interface, switch, port, addresses, ways[device, interface]))
 
     def within(segment: str, found: Iterable[str]) -> tuple[str, ...]:
         return tuple(f"{a}/{length}" for a, length in zip(found, prefix[segment], strict=True))
@@ -75,18 +76,18 @@ def cables(spec: ResolvedSpec, addressing: Addressing) -> list[Cable]:
     for segment in spec.segments:
         for switch in segment.switches[1:]:
             ports[switch.name] = 1
-            plug(switch.name, UPLINK, switch.uplink, (), switch.rate)
+            plug(switch.name, UPLINK, switch.uplink, ())
     for router in spec.routers:
         for index, name in enumerate(router.segments):
             own = within(name, (at.router[router.name, name] for at in families))
-            plug(router.name, f"eth{index}", first[name], own, None)
+            plug(router.name, f"eth{index}", first[name], own)
     stations: list[tuple[Node | Host, list[str]]] = [
         (n, [at.node[n.name] for at in families]) for n in spec.nodes
     ]
     stations += [(h, [at.host[h.name] for at in families]) for h in spec.hosts]
     for end, bare in stations:
         own = within(end.segment, bare)
-        plug(end.name, end.interface, end.switch or first[end.segment], own, end.rate)
+        plug(end.name, end.interface, end.switch or first[end.segment], own)
     return out
 
 
@@ -174,9 +175,8 @@ def cable(spec: ResolvedSpec, link: Cable, routers: bool) -> Iterator[Resource]:
         # eth0 may exist before conf/all is written, so each interface says it for itself
         yield Sysctl(link.device, f"net/ipv4/conf/{link.interface}/send_redirects", "0")
     yield from addresses(link.device, link.interface, *link.addresses)
-    if link.rate:
-        yield shape(link.device, link.interface, link.rate, settings.mtu)
-        yield shape(link.switch, link.port, link.rate, settings.mtu)
+    yield from shaped(link.device, link.interface, link.ways.egress, settings)
+    yield from shaped(link.switch, link.port, link.ways.ingress, settings)
 
 
 def routes(spec: ResolvedSpec, addressing: Addressing) -> Iterator[Resource]:
@@ -225,6 +225,24 @@ def behind(spec: ResolvedSpec, addressing: Addressing, prefixes: Behind) -> Iter
                 hops = _hops(addressing, paths, router, node.segment)
             for prefix in prefixes[node.name] if hops else ():
                 yield multipath(Route(router.name, prefix, "", ""), hops)
+
+
+def aggregated(
+    spec: ResolvedSpec, addressing: Addressing, prefixes: Aggregates
+) -> Iterator[Resource]:
+    """Static routes to what is behind segments: from routers in these where it is on link there,
+    from all others unless they speak BGP."""
+    paths = Paths(spec.routers)
+    for router in spec.routers:
+        for segment, whole in prefixes.of.items():
+            beside = segment in router.segments
+            if beside and prefixes.on_link:
+                dev = f"eth{router.segments.index(segment)}"
+                yield from (Route(router.name, one, "", dev, scope="link") for one in whole)
+            if beside or spec.routing != "static":
+                continue
+            if hops := _hops(addressing, paths, router, segment):
+                yield from (multipath(Route(router.name, one, "", ""), hops) for one in whole)
 
 
 def _hops(addressing: Addressing, paths: Paths, router: Router, segment: str) -> list[Hop]:

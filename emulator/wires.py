@@ -12,9 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from emulator.faults import Fault, cables, link_ends
+from emulator.spec.media import media
 from emulator.spec.resolved import UPLINK, Host, Node, ResolvedSpec, Router
 
 
@@ -44,6 +45,7 @@ class Wires:
         hearing = self._turns_away and spec.network.peers_with_routers
         self._listening = {n.name for n in spec.nodes} if hearing else set[str]()
         self._cables = cables(spec)
+        self._media = media(spec)
         self._other_end = link_ends(spec)
         self._root = {s.name: s.tree[0].name for s in spec.segments}
         self._uplink = {w.name: w.uplink for s in spec.segments for w in s.switches}
@@ -106,7 +108,7 @@ class Wires:
         heard = [] if by_default else self._heard(near, goal)
         for router in heard or [first]:
             broken = self._across(start, self._switch[near], self._root[start])
-            broken = broken or self._end(*_port(router, start))
+            broken = broken or self._into(*_port(router, start))
             behind = (Way(0, broken),) if broken else self._ways(router.name, goal)
             found |= dict.fromkeys(Way(way.routers + 1, way.broken or last) for way in behind)
         return tuple(found)
@@ -140,7 +142,7 @@ class Wires:
         it are counted."""
         router = self._by_name[name]
         if goal in router.segments and not (self._turns_away and self.dark(router.name, goal)):
-            return (Way(0, self._end(*_port(router, goal))),)
+            return (Way(0, self._end(*_port(router, goal)) or self._out(*_port(router, goal))),)
         hops = list(self._known_to(router)._hops(router, goal))
         if not hops:
             return (Way(0, f"{name} has no way left to {goal}"),)
@@ -150,7 +152,7 @@ class Wires:
             return (Way(0, self.dark(name, hops[0][1])),)
         found: dict[Way, None] = {}
         for neighbour, segment in alive:
-            broken = self._end(*_port(neighbour, segment))
+            broken = self._out(*_port(router, segment)) or self._into(*_port(neighbour, segment))
             behind = (Way(0, broken),) if broken else self._ways(neighbour.name, goal)
             found |= dict.fromkeys(Way(way.routers + 1, way.broken) for way in behind)
         return tuple(found)
@@ -158,6 +160,10 @@ class Wires:
     def _known_to(self, router: Router) -> Wires:
         """What a router goes by; where its daemon is dead, what was so when that died."""
         return self.before(Fault("daemon", f"{router.name}:bird"))
+
+    def has_default(self, near: str) -> bool:
+        """Whether a node or outside host has a default route: a router stands on its segment."""
+        return bool(self._met[self.segment[near]])
 
     def first_router(self, near: str, far: str) -> str:
         """The router that a node sends to for a node of another segment; empty if there is none."""
@@ -209,8 +215,10 @@ class Wires:
     def _across(self, segment: str, one: str, other: str) -> str:
         """Why nothing passes between two switches of a segment; empty when it does."""
         up, down = list(self._upwards(one)), list(self._upwards(other))
-        for switch in (*(s for s in up if s not in down), *(s for s in down if s not in up)):
-            if broken := self._end(switch, UPLINK):
+        ways = [(s, self._out) for s in up if s not in down]
+        ways += [(s, self._into) for s in down if s not in up]
+        for switch, lost in ways:
+            if broken := self._end(switch, UPLINK) or lost(switch, UPLINK):
                 return broken
         return ""
 
@@ -224,7 +232,8 @@ class Wires:
         home = self._home.get(name, name)
         if Fault("node", home) in self._faults:
             return f"node {home} is cut off"
-        return self._end(name, self._cables[name][0])
+        end = name, self._cables[name][0]
+        return self._into(*end) or self._out(*end)
 
     def apart(self, name: str) -> str:
         """Why a node or outside host does not reach the routers of its own segment, or empty."""
@@ -237,6 +246,20 @@ class Wires:
             if Fault("link", target) in self._faults:
                 return f"the cable at {target} has no carrier"
         return self.down(name, interface)
+
+    def _into(self, name: str, interface: str) -> str:
+        """Why nothing comes into an interface from its cable; empty when it does."""
+        return self._end(name, interface) or self._lost(name, interface, "ingress")
+
+    def _out(self, name: str, interface: str) -> str:
+        """Why a cable loses all that an interface sends; empty when it does not."""
+        return self._lost(name, interface, "egress")
+
+    def _lost(self, name: str, interface: str, way: Literal["egress", "ingress"]) -> str:
+        ways = self._media.get((name, interface))
+        if ways and getattr(ways, way).deaf:
+            return f"the cable at {name}:{interface} loses all that it {_DOES[way]}"
+        return ""
 
     def dead(self, name: str, daemon: str) -> str:
         """Why a daemon of a node or router does not run; empty when it does."""
@@ -253,6 +276,9 @@ class Wires:
     def down(self, name: str, interface: str) -> str:
         target = f"{name}:{interface}"
         return f"{target} is down" if Fault("interface", target) in self._faults else ""
+
+
+_DOES = {"egress": "sends", "ingress": "is sent"}
 
 
 def _port(router: Router, segment: str) -> tuple[str, str]:

@@ -54,6 +54,9 @@ class Room(Protocol):
 
     One that leaves the way to pods to the underlay has ``behind(context, node) -> Prefixes``:
     what every router of the underlay leads to that node, by static routes.
+
+    One whose pods have one prefix for each segment has ``aggregated(context) -> Aggregates``: it
+    is all that routers know of pods in other segments than their own.
     """
 
     def node(self, context: Context, node: Node) -> Iterator[Resource]:

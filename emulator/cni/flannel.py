@@ -1,19 +1,21 @@
 """flannel: the pod network of one subnet per node.
 
-Faithful: the state that flanneld and its CNI plugin leave on each node for the backends
-``vxlan`` (with and without ``directRouting``), ``host-gw``, ``udp`` and ``alloc`` (which leaves
-the way between nodes to the underlay): bridge ``cni0`` with hairpin ports, ``flannel.<vni>``,
-neighbour and forwarding entries, routes, MTU, masquerade and forward rules in either flavour
-(``iptables``, written as the tables ``ip nat`` and ``ip filter`` that iptables-nft uses, or
-``nftables``), ``/run/flannel/subnet.env``. All of it, but for ``udp``, in IPv4, in IPv6 or in
-both: then there are two VXLAN devices of one number. Only the MTU is one for all, and is what
-VXLAN over IPv4 leaves: ``flannel-v6.<vni>`` asks for it too and gets 20 bytes less from the
-kernel, so that what is in between comes back to its sender as too big. Under ``udp`` packets go
-through user space: the process ``flanneld`` of a node runs our ``udp-proxy``, which has flannel's
-wire and its ways with TTL and unknown destinations.
+Faithful: the state that flanneld and its CNI plugin leave on each node for the backends ``vxlan``
+and ``ipip`` (both with and without ``directRouting``), ``host-gw``, ``udp``, ``wireguard``
+(:mod:`emulator.cni.flannel_wireguard`), ``ipsec`` (:mod:`emulator.cni.flannel_ipsec`) and
+``alloc`` (which leaves the way between nodes to the underlay): bridge ``cni0`` with hairpin ports,
+``flannel.<vni>`` or ``flannel.ipip``, neighbour and forwarding entries, routes, MTU, masquerade
+and forward rules in either flavour (``iptables``, written as the tables ``ip nat`` and ``ip
+filter`` that iptables-nft uses, or ``nftables``), ``/run/flannel/subnet.env``. All of it, but for
+``udp`` and ``ipip``, in IPv4, in IPv6 or in both: then there are two VXLAN devices of one number.
+Only the MTU is one for all, and is what VXLAN over IPv4 leaves: ``flannel-v6.<vni>`` asks for it
+too and gets 20 bytes less from the kernel, so that what is in between comes back to its sender as
+too big. Under ``udp`` packets go through user space: the process ``flanneld`` of a node runs our
+``udp-proxy``, which has flannel's wire and its ways with TTL and unknown destinations.
 
 Not modelled: leases (etcd or node annotations) and their renewal; the mark rule's
-counterpart kube-proxy; the empty table that the nftables flavour makes of a family that is
+counterpart kube-proxy; that a flanneld which ends takes its WireGuard device along, and that its
+key file is for root alone; the empty table that the nftables flavour makes of a family that is
 not used. Names and MAC addresses that flannel draws at random come from a hash. Under ``udp``:
 another port; and ``flannel0`` is made by the lab, so it is persistent and outlives a ``flanneld``
 that is started again, though not one that ``podwire fail`` has killed.
@@ -23,8 +25,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from emulator.cni import flannel_ipsec, flannel_wireguard
 from emulator.cni.context import Context, Learnt
-from emulator.datapath import bridged, proxied, vxlan
+from emulator.datapath import bridged, ipip, proxied, vxlan
 from emulator.datapath.inet import addresses
 from emulator.datapath.offload import features
 from emulator.family import IPV6
@@ -43,7 +46,13 @@ from emulator.spec.resolved import Node, Pod
 BRIDGE = "cni0"
 DAEMON = "flanneld"
 _UDP_PORT = 8285
-_OVERHEAD = {"vxlan": vxlan.OVERHEAD_IPV4, "udp": proxied.OVERHEAD_IPV4}
+_IPIP = "flannel.ipip"
+_OVERHEAD = {
+    "vxlan": vxlan.OVERHEAD_IPV4,
+    "ipip": ipip.OVERHEAD,
+    "udp": proxied.OVERHEAD_IPV4,
+    "wireguard": flannel_wireguard.OVERHEAD,
+}
 
 
 def node(context: Context, node: Node) -> Iterator[Resource]:
@@ -57,11 +66,17 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
 def daemon(context: Context, node: Node) -> Iterator[Resource]:
     """What flanneld itself writes on one node; the bridge is its CNI plugin's."""
     network = context.spec.network
+    if network.backend == "wireguard":
+        yield from flannel_wireguard.node(context, node)
     for at in context.addressing.families:
         if network.backend == "vxlan":
             yield from _vxlan(context, node, at)
+        elif network.backend == "ipip":
+            yield from _ipip(context, node, at)
         elif network.backend == "udp":
             yield from proxied.node(_proxy(context, node))
+        elif network.backend == "ipsec":
+            yield from flannel_ipsec.node(context, node)
         elif network.backend == "host-gw":
             for peer in context.spec.nodes:
                 if peer.name != node.name:
@@ -80,14 +95,19 @@ def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
 
 
 def learnt(context: Context, node: Node) -> Learnt:
-    """What flanneld writes by itself: under ``udp``, that it has its table."""
+    """What daemons write by themselves: under ``udp``, that flanneld has its table; under
+    ``ipsec``, what charon has negotiated."""
+    if context.spec.network.backend == "ipsec":
+        yield from flannel_ipsec.learnt(context, node)
     if context.spec.network.backend == "udp" and not context.wires.dead(node.name, DAEMON):
         yield DAEMON, proxied.active(_proxy(context, node))
 
 
 def mtu(context: Context) -> int:
     """FLANNEL_MTU: of the bridge and of the pods, whatever the family."""
-    return context.spec.links.mtu - _OVERHEAD.get(context.spec.network.backend, 0)
+    backend = context.spec.network.backend
+    spared = flannel_ipsec.overhead(context) if backend == "ipsec" else _OVERHEAD.get(backend, 0)
+    return context.spec.links.mtu - spared
 
 
 def _bridge(context: Context, node: Node, at: Addressing) -> bridged.BridgeSettings:
@@ -148,6 +168,20 @@ def _vxlan(context: Context, node: Node, at: Addressing) -> Iterator[Resource]:
                 context.vtep_mac(peer.name, dev),
                 at.node[peer.name],
             )
+
+
+def _ipip(context: Context, node: Node, at: Addressing) -> Iterator[Resource]:
+    """With the local address said, or the kernel would take it for a second ``tunl0``."""
+    spec = context.spec
+    yield from ipip.device(node.name, _IPIP, at.node[node.name], mtu(context), spec.links.offload)
+    yield from addresses(node.name, _IPIP, f"{_subnet_address(at, node.name)}/32")
+    direct = bool(spec.network.option("directRouting"))
+    for peer in spec.nodes:
+        if peer.name == node.name:
+            continue
+        # the same route by another device: flannel leaves it onlink
+        dev = node.interface if direct and peer.segment == node.segment else _IPIP
+        yield ipip.peer(node.name, dev, at.node_subnet[peer.name], at.node[peer.name])
 
 
 def _proxy(context: Context, node: Node) -> proxied.ProxySettings:

@@ -7,23 +7,23 @@ the chains WEAVE and WEAVE-EXPOSE and the rules in FORWARD, a pod's own two rule
 addresses out of the ring (:mod:`emulator.ring`). As on Kubernetes: a pod has no route to
 224.0.0.0/4, which only containers of Docker get.
 
-``fastdp`` stands here in a form that every kernel has. In the original ``datapath`` is a datapath
-of Open vSwitch; here it is a second bridge, so that names and the way of a frame are the same:
-``weave``, ``vethwe-bridge``, ``vethwe-datapath``, ``datapath``, ``vxlan-6784``. What the router
-process knows about MAC addresses, the VXLAN device learns by itself; what it sends along the
-topology's spanning tree to all peers, goes to a list of them. So these are not modelled: flows and
-misses, the two short names of peers that are packed into the VNI (all nodes have number 1),
-forwarding by way of a third peer, the heartbeat after which a connection falls back to sleeve.
+``fastdp`` is the layout with a datapath of Open vSwitch, the kernel's alone, and a process that
+stands for the router and writes its flows on miss (:mod:`emulator.datapath.fastdp`): in the same
+order as Weave's, with the same keys and actions. Flows are learnt, and in no plan. Not modelled:
+heartbeats in the tunnel, after whose loss a connection falls back to sleeve (a spec says which of
+both it wants), and nodes that reach each other only by way of a third one. With ``encryption``
+ESP is around the tunnel (:mod:`emulator.datapath.fastdp_esp`).
 
 ``sleeve`` is the layout without Open vSwitch: frames leave the cable's other end, ``vethwe-pcap``,
 through a process that stands for the router (:mod:`emulator.datapath.sleeve`), and therefore with
-complete checksums; bridge and pods have the largest MTU there is.
+complete checksums; bridge and pods have the largest MTU there is. With ``encryption`` datagrams
+are sealed as Weave's are (NaCl), under keys that are drawn for each lab, not for each connection.
 
 The gratuitous ARP that Weave's CNI plugin sends for a new pod, the kernel sends for it when the
 pod's ``eth0`` goes up (``arp_notify``).
 
 Not modelled: the rules of the policy controller (as with EXPECT_NPC=0), the rule that guards the
-router's HTTP port, encryption, the router's gossip. The ipset ``weaver-no-masq-local`` is a set of
+router's HTTP port, the router's gossip. The ipset ``weaver-no-masq-local`` is a set of
 nftables. Weave has no IPv6.
 """
 
@@ -33,34 +33,29 @@ from collections.abc import Iterator
 from typing import Literal
 
 from emulator.cni.context import Context, Learnt
-from emulator.datapath import sleeve
+from emulator.datapath import fastdp, fastdp_esp, sleeve
 from emulator.datapath.base import namespace
 from emulator.datapath.naming import mac, weave_veth
 from emulator.datapath.offload import features
 from emulator.datapath.vxlan import OVERHEAD_IPV4
 from emulator.errors import Problem, SpecError
 from emulator.plan.resources import (
-    FLOOD,
     Addr,
     Bridge,
-    Fdb,
     Interface,
     NftTable,
     Resource,
     Route,
     Sysctl,
-    Vxlan,
     veth,
 )
 from emulator.ring import peer_name
+from emulator.secrets import password, private_key, public_key
 from emulator.spec.resolved import Node, Pod
 
 BRIDGE = "weave"
-DATAPATH = "datapath"
-PORT = 6784
-VXLAN = f"vxlan-{PORT}"
-VNI = 1
 ROUTER = "weaver"
+IPV4_HEAD = 20
 _ARP = (("base_reachable_time", "5"), ("delay_first_probe_time", "2"), ("ucast_solicit", "1"))
 
 
@@ -76,7 +71,13 @@ def node(context: Context, node: Node) -> Iterator[Resource]:
     if _sleeve(context):
         yield from sleeve.node(_settings(context, node))
     else:
-        yield from _fastdp(context, node)
+        if _mtu(context) + _overhead(context, _mtu(context)) > context.spec.links.mtu:
+            raise SpecError(_too_long(context))
+        yield from fastdp.node(_fast(context, node))
+        if _encrypted(context):
+            end, peers = _ends(context, node)
+            yield from fastdp_esp.states(name, end, peers)
+            yield NftTable(name, "ip", "mangle", fastdp_esp.mangle(end, peers, fastdp.PORT))
     yield from _rules(context, node)
 
 
@@ -98,12 +99,20 @@ def pod(context: Context, node: Node, pod: Pod) -> Iterator[Resource]:
 
 def learnt(context: Context, node: Node) -> Learnt:
     """What the router's process writes: that it knows its peers."""
-    if _sleeve(context) and not context.wires.dead(node.name, ROUTER):
+    if context.wires.dead(node.name, ROUTER):
+        return
+    if _sleeve(context):
         yield ROUTER, sleeve.active(_settings(context, node))
+    else:
+        yield ROUTER, fastdp.active(_fast(context, node))
 
 
 def _sleeve(context: Context) -> bool:
     return context.spec.network.backend == "sleeve"
+
+
+def _encrypted(context: Context) -> bool:
+    return bool(context.spec.network.option("encryption"))
 
 
 def _mtu(context: Context) -> int:
@@ -129,11 +138,15 @@ def _arp(ns: str, dev: str) -> Iterator[Resource]:
 
 def _settings(context: Context, node: Node) -> sleeve.SleeveSettings:
     at = context.addressing.node
+    encrypted = _encrypted(context)
     peers = [
-        sleeve.Peer(peer_name(peer.name), at[peer.name])
+        sleeve.Peer(
+            peer_name(peer.name), at[peer.name], public_key(_key(peer)) if encrypted else ""
+        )
         for peer in context.spec.nodes
         if peer.name != node.name
     ]
+    keys = sleeve.Keys(private_key(_key(node)), password("weave", 32)) if encrypted else None
     return sleeve.SleeveSettings(
         node=node.name,
         bridge=BRIDGE,
@@ -143,36 +156,54 @@ def _settings(context: Context, node: Node) -> sleeve.SleeveSettings:
         path="/run/weave/sleeve.conf",
         underlay_mtu=context.spec.links.mtu,
         peers=peers,
+        keys=keys,
     )
 
 
-def _fastdp(context: Context, node: Node) -> Iterator[Resource]:
-    spec, at, name = context.spec, context.addressing.node, node.name
-    mtu, own = _mtu(context), _offloads(context, "bridge")
-    if mtu + OVERHEAD_IPV4 > spec.links.mtu:
-        raise SpecError(_too_long(context))
-    yield Bridge(name, DATAPATH)
-    yield Interface(name, DATAPATH, True, mtu, mac(name, DATAPATH), "", False, *own)
-    yield veth(name, "vethwe-bridge", name, "vethwe-datapath")
-    for end, bridge in (("vethwe-bridge", BRIDGE), ("vethwe-datapath", DATAPATH)):
-        yield Interface(name, end, True, mtu, mac(name, end), bridge, False, *own)
-        yield Sysctl(name, f"net/ipv6/conf/{end}/accept_ra", "0", True)
-    yield Vxlan(name, VXLAN, VNI, node.interface, at[name], PORT, learning=True)
-    tunnel = features(spec.links.offload, "tunnel")
-    yield Interface(name, VXLAN, True, mtu, mac(name, VXLAN), DATAPATH, False, *tunnel)
-    for peer in spec.nodes:
-        if peer.name != name:
-            yield Fdb(name, VXLAN, FLOOD, at[peer.name])
+def _key(node: Node) -> str:
+    return f"{node.name} weave"
+
+
+def _fast(context: Context, node: Node) -> fastdp.FastdpSettings:
+    at = context.addressing.node
+    names = {other.name: peer_name(other.name) for other in context.spec.nodes}
+    short = fastdp.short_numbers(names.values())
+    peers = {n: fastdp.Peer(name, short[name], at[n]) for n, name in names.items()}
+    return fastdp.FastdpSettings(
+        node=node.name,
+        bridge=BRIDGE,
+        mtu=_mtu(context),
+        offload=context.spec.links.offload,
+        process=ROUTER,
+        path="/run/weave/fastdp.conf",
+        own=peers[node.name],
+        peers=list(peers.values()),
+    )
+
+
+def _overhead(context: Context, mtu: int) -> int:
+    """What fastdp puts around a packet of a pod."""
+    inside = mtu + OVERHEAD_IPV4 - IPV4_HEAD
+    return OVERHEAD_IPV4 + (fastdp_esp.overhead(inside) if _encrypted(context) else 0)
+
+
+def _ends(context: Context, node: Node) -> tuple[fastdp_esp.End, list[fastdp_esp.End]]:
+    """The node and all others, as ESP knows them."""
+    at = context.addressing.node
+    ends = {n.name: fastdp_esp.End(n.name, at[n.name]) for n in context.spec.nodes}
+    return ends.pop(node.name), list(ends.values())
 
 
 def _too_long(context: Context) -> Problem:
     links, mtu = context.spec.links.mtu, _mtu(context)
+    room = next(m for m in range(links, 0, -1) if m + _overhead(context, m) <= links)
+    what = "VXLAN and ESP add" if _encrypted(context) else "VXLAN adds"
     return Problem(
         str(context.spec.network.place),
         f"pods of MTU {mtu} over links of {links}",
-        f"at most {links - OVERHEAD_IPV4}: VXLAN adds {OVERHEAD_IPV4} bytes",
+        f"at most {room}: {what} {_overhead(context, room)} bytes",
         "Weave's MTU does not follow the links, and what does not fit makes it fall back to "
-        f"sleeve: say backend: sleeve, or mtu: {links - OVERHEAD_IPV4}",
+        f"sleeve: say backend: sleeve, or mtu: {room}",
     )
 
 
@@ -182,6 +213,9 @@ def _rules(context: Context, node: Node) -> Iterator[Resource]:
         blocks = ", ".join(context.addressing.blocks[node.name])
         words |= {"set": _LOCAL_SET.format(blocks=blocks), "first": _LOCAL_RULE}
     yield NftTable(node.name, "ip", "nat", _NAT.format(**words))
+    words["guards"] = ""
+    if _encrypted(context) and not _sleeve(context):
+        words["guards"] = fastdp_esp.chains(*_ends(context, node), fastdp.PORT)
     yield NftTable(node.name, "ip", "filter", _FILTER.format(**words))
 
 
@@ -212,7 +246,7 @@ table ip nat {{
 
 _FILTER = """\
 table ip filter {{
-	chain FORWARD {{
+{guards}	chain FORWARD {{
 		type filter hook forward priority filter; policy accept;
 		iifname "weave" oifname "weave" accept
 		oifname "weave" jump WEAVE-EXPOSE

@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cache
+from typing import NamedTuple
 
 from emulator.spec.resolved import Router
 
 Behind = Mapping[str, Sequence[str]]
 """By node: the prefixes that routers of the underlay lead to it."""
+
+
+class Aggregates(NamedTuple):
+    """Prefixes of all pods behind a segment, by its name: what routers know of them.
+
+    ``on_link``: a router in the segment has no more than that, and asks there for each address
+    by ARP. Otherwise nodes tell it their own part, and it tells other routers the whole.
+    """
+
+    of: Mapping[str, Sequence[str]] = {}
+    on_link: bool = False
 
 
 class Paths:

@@ -26,9 +26,17 @@ GATEWAY_IPV6 = link_local(NODE_MAC)
 
 
 def pod(
-    pod: Pod, address: str, mtu: int, offload: Offload, congestion_control: str | None
+    pod: Pod,
+    address: str,
+    mtu: int,
+    offload: Offload,
+    congestion_control: str | None,
+    source: str = "",
 ) -> Iterator[Resource]:
-    """A pod's namespace and cable, and what its node needs to reach it."""
+    """A pod's namespace and cable, and what its node needs to reach it.
+
+    ``source``: of IPv4, as what the node speaks to it; empty leaves that to the kernel.
+    """
     node, port = pod.node, calico_veth(pod.namespace, pod.name)
     profile = features(offload, "pod")
     yield from namespace(pod.id, forwards=False, congestion_control=congestion_control)
@@ -43,10 +51,10 @@ def pod(
     yield Sysctl(node, f"net/ipv4/neigh/{port}/proxy_delay", "0")
     yield Sysctl(node, f"net/ipv6/conf/{port}/accept_ra", "0", True)
     yield Sysctl(pod.id, "net/ipv6/conf/eth0/accept_dad", "0", True)
-    yield from pod_addresses(pod, address)
+    yield from pod_addresses(pod, address, source)
 
 
-def pod_addresses(pod: Pod, address: str) -> Iterator[Resource]:
+def pod_addresses(pod: Pod, address: str, source: str = "") -> Iterator[Resource]:
     """A pod's part in one family: address and routes, and its node's way to it."""
     node, port = pod.node, calico_veth(pod.namespace, pod.name)
     which = family(address)
@@ -64,7 +72,8 @@ def pod_addresses(pod: Pod, address: str) -> Iterator[Resource]:
     else:
         yield Route(pod.id, f"{GATEWAY}/32", "", "eth0", scope="link")
         yield Route(pod.id, which.default, GATEWAY, "eth0")
-        yield Route(node, f"{address}/32", "", port, scope="link", metric=METRIC)
+        to_pod = Route(node, f"{address}/32", "", port, scope="link", metric=METRIC)
+        yield to_pod._replace(src=source)
     yield Neigh(node, port, address, mac(pod.id, "eth0"))
 
 

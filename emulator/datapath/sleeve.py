@@ -2,7 +2,9 @@
 
 The layout that Weave calls *bridge*: a Linux bridge, and as one of its ports the end
 ``vethwe-bridge`` of a cable whose other end, ``vethwe-pcap``, frames are captured from and put
-into. The process is ``sleeve``, ours, with the unencrypted wire of Weave's. All devices have the
+into. The process is ``sleeve``, ours, with the wire of Weave's; where there is a password it is
+``sleeve-nacl``, with the encrypted one. Weave's routers draw keys for each connection; these have
+one each for as long as the lab lasts. All devices have the
 MTU of 65535: what the underlay's path takes is the process's to say, by ICMP.
 
 Frames go through user space as they are. So whoever sends them completes their checksums (no
@@ -24,16 +26,27 @@ MTU = 65535
 OVERHEAD_IPV4 = 62
 """Bytes between an inner IP packet and an outer one: Ethernet 14, the frame's head 14, the
 sender's name 6, UDP 8, IP 20."""
+OVERHEAD_ENCRYPTED_IPV4 = 86
+"""With the number of the datagram (8) and the code that authenticates it (16)."""
 PORT = 6783
 PORT_OF_BRIDGE = "vethwe-bridge"
 CAPTURED = "vethwe-pcap"
 
 
 class Peer(NamedTuple):
-    """Another node: its name among routers, a MAC address, and its underlay address."""
+    """Another node: its name among routers, a MAC address, its underlay address, its public key
+    where frames are encrypted."""
 
     name: str
     underlay: str
+    public_key: str = ""
+
+
+class Keys(NamedTuple):
+    """Of one node: its own private key (X25519, base64), and the password of all."""
+
+    private: str
+    password: str
 
 
 class SleeveSettings(NamedTuple):
@@ -48,6 +61,7 @@ class SleeveSettings(NamedTuple):
     path: str
     underlay_mtu: int
     peers: Sequence[Peer]
+    keys: Keys | None = None
 
 
 class Features(NamedTuple):
@@ -65,9 +79,9 @@ def features(profile: Offload, end: Literal["bridge", "pod", "node"]) -> Feature
     return Features(tso, gso, gro and end != "node", end == "node")
 
 
-def path_mtu(underlay_mtu: int) -> int:
+def path_mtu(underlay_mtu: int, encrypted: bool = False) -> int:
     """The largest IP packet from node to node that must not be fragmented."""
-    return underlay_mtu - OVERHEAD_IPV4
+    return underlay_mtu - (OVERHEAD_ENCRYPTED_IPV4 if encrypted else OVERHEAD_IPV4)
 
 
 def node(s: SleeveSettings) -> Iterator[Resource]:
@@ -78,7 +92,8 @@ def node(s: SleeveSettings) -> Iterator[Resource]:
         yield Interface(s.node, end, True, MTU, mac(s.node, end), master, False, *ends)
         yield Sysctl(s.node, f"net/ipv6/conf/{end}/accept_ra", "0", True)
     yield File(s.node, s.path, _settings(s))
-    yield daemon(s.node, s.process, ("sleeve", s.path), s.path)
+    program = "sleeve-nacl" if s.keys else "sleeve"
+    yield daemon(s.node, s.process, (program, s.path), s.path)
 
 
 def active(s: SleeveSettings) -> File:
@@ -93,6 +108,7 @@ def _settings(s: SleeveSettings) -> str:
         f"capture {CAPTURED}",
         f"port {PORT}",
         f"name {s.name}",
-        *(f"peer {peer.name} {peer.underlay}" for peer in s.peers),
+        *((f"private {s.keys.private}", f"password {s.keys.password}") if s.keys else ()),
+        *(f"peer {p.name} {p.underlay} {p.public_key}".rstrip() for p in s.peers),
     ]
     return "\n".join(rows) + "\n"

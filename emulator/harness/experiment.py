@@ -2,7 +2,8 @@
 
 A *condition* is one arm (a mode, such as ``vxlan``) under one set of factors (such as offload
 and MTU).  A *pair* names the arms whose ratio is reported, for every set of factors that has
-both.  The A/A pair is declared like any other, with ``twin=True``.
+both, unless the pair says where it holds.  The A/A pair is declared like any other, with
+``twin=True``.
 """
 
 from __future__ import annotations
@@ -36,11 +37,21 @@ class Metric(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two arms; ratios are treatment over baseline. ``twin``: the same thing under two names."""
+    """Two arms; ratios are treatment over baseline. ``twin``: the same thing under two names.
+
+    ``where``: factors under which the pair is compared, of those that it names; ``without``:
+    metrics that are not, since the two were not measured alike.
+    """
 
     treatment: str
     baseline: str
     twin: bool = False
+    where: Mapping[str, Factor] = {}
+    without: tuple[str, ...] = ()
+
+    def holds(self, metric: str, factors: Mapping[str, Factor]) -> bool:
+        """Whether this metric is compared under these factors."""
+        return metric not in self.without and self.where.items() <= factors.items()
 
 
 @dataclass(frozen=True)
@@ -110,6 +121,16 @@ def block_seed(seed: int, block: int) -> int:
     return int.from_bytes(digest[:8], "big") >> 1
 
 
+class Step(NamedTuple):
+    """A measurement still to be made: only where the bench can say something of its metrics.
+
+    ``metrics``: the names of what ``run`` returns, all in the vocabulary of ``measure.sample``.
+    """
+
+    metrics: tuple[str, ...]
+    run: Callable[[], Measured]
+
+
 class Exclusion(NamedTuple):
     """A reason, declared before the run, for which a cell does not count.
 
@@ -127,6 +148,11 @@ class Description(NamedTuple):
     plan: str
 
 
+def nothing_lacking(condition: Condition) -> str:
+    """What an experiment lacks that any kernel can carry."""
+    return ""
+
+
 def no_gate(lab: object, condition: Condition, samples: Sequence[Sample]) -> Sequence[Problem]:
     """The gate of an experiment that has none."""
     return ()
@@ -137,9 +163,14 @@ class Experiment(Generic[LabT]):
     """Everything that the loop needs; nothing in it knows how a lab is made.
 
     ``build`` gets a condition and the block's seed and returns a context manager: the lab is
-    ready inside and gone after.  ``measure`` yields what its instruments return.  ``gate`` looks
-    at the lab after measuring and says in which way it was not what the condition claims; any
-    problem ends the run, since numbers under a false name are worse than none.
+    ready inside and gone after.  ``measure`` yields what its instruments return, or steps: those
+    with a metric of speed are left undone where there is none.  ``gate`` looks at the lab after
+    measuring and says in which way it was not what the condition claims; any problem ends the run,
+    since numbers under a false name are worse than none.
+
+    ``counts`` are metrics that are measured and stored without ratios: what is exact needs none.
+    ``lacking`` says what this kernel or bench misses for a condition, or nothing; no lab is built
+    for one that misses something, and its rows say so.
     """
 
     name: str
@@ -148,7 +179,9 @@ class Experiment(Generic[LabT]):
     metrics: tuple[Metric, ...]
     describe: Callable[[Condition], Description]
     build: Callable[[Condition, int], AbstractContextManager[LabT]]
-    measure: Callable[[LabT, Condition], Iterable[Measured]]
+    measure: Callable[[LabT, Condition], Iterable[Measured | Step]]
     gate: Callable[[LabT, Condition, Sequence[Sample]], Sequence[Problem]] = no_gate
     headline: tuple[str, ...] = ()
+    counts: tuple[Metric, ...] = ()
+    lacking: Callable[[Condition], str] = nothing_lacking
     exclusions: tuple[Exclusion, ...] = ()

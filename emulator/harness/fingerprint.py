@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from emulator.harness.bench import Bench
+
 SYSCTLS = (
     "net/core/default_qdisc", "net/core/netdev_budget", "net/core/netdev_max_backlog",
     "net/core/rmem_default", "net/core/rmem_max", "net/core/wmem_default", "net/core/wmem_max",
@@ -31,14 +33,17 @@ def take(
     source: Path,
     root: Path = Path("/"),
     commit: str | None = None,
+    bench: Bench | None = None,
 ) -> dict[str, Any]:
     """The fingerprint of this machine, as a flat JSON object.
 
     ``tool_versions`` is what the measuring programs say of themselves.  ``source`` is the folder
     of the program's own modules: their digest tells an edited checkout from the commit that it
-    stands on.  ``root`` is where /proc, /sys and /etc are read.
+    stands on.  ``root`` is where /proc, /sys and /etc are read.  ``bench``: by default what the
+    environment says.
     """
     return {
+        "bench": (Bench.here() if bench is None else bench).as_json(),
         "kernel": platform.release(),
         "kernel_build": platform.version(),
         "machine": platform.machine(),

@@ -1,4 +1,7 @@
-"""One run at a time: two that measure at once would measure each other."""
+"""One run at a time: two that measure at once would measure each other.
+
+Runs that only count do not mind company, but would be measured by who measures speed.
+"""
 
 from __future__ import annotations
 
@@ -13,19 +16,24 @@ from emulator.errors import PodwireError, Problem
 
 
 @contextmanager
-def measuring(path: Path, holder: str, say: Callable[[str], None]) -> Iterator[None]:
+def measuring(
+    path: Path, holder: str, say: Callable[[str], None], *, counts_only: bool = False
+) -> Iterator[None]:
     """Hold the lock at ``path``; wait for it as long as it takes, having said who has it.
+
+    With ``counts_only``, together with others who count only.
 
     ``holder`` is what others are told about this run.  The lock ends with the process however
     that ends.  Ctrl-C ends the waiting.
     """
     descriptor, ours = _open(path)
+    kind = fcntl.LOCK_SH if counts_only else fcntl.LOCK_EX
     try:
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
         except BlockingIOError:
             say(f"waiting for {_read(descriptor)} (Ctrl-C gives up)")
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            fcntl.flock(descriptor, kind)
         if ours:
             os.ftruncate(descriptor, 0)
             os.pwrite(descriptor, json.dumps({"pid": os.getpid(), "holder": holder}).encode(), 0)

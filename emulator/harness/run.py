@@ -13,10 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
-from emulator.errors import PodwireError, Problem
+from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.harness import fingerprint as fingerprints
 from emulator.harness import settings as precision
 from emulator.harness import store as stores
+from emulator.harness.bench import NO_SPEED, Bench
 from emulator.harness.experiment import Condition, Experiment, block_seed
 from emulator.harness.progress import Progress
 from emulator.harness.settings import Settings
@@ -57,12 +58,25 @@ def run(
     Ctrl-C ends it with status ``interrupted``; ``ask`` is called between cells and raises
     KeyboardInterrupt for a signal that went unheard.  An error (PodwireError of a lab, an
     instrument, a gate, a full disk) is raised after the partial result was stored as ``failed``.
+    Unsupported, before anything is stored, when this bench can measure nothing of it.
     """
+    bench = Bench.of_fingerprint(fingerprint)
+    bench.require(experiment.name, experiment.counts)
+    if settings.precision is not None and not bench.has_speed:
+        raise Unsupported(
+            Problem("--precision", f"bench {bench.words()}: no speed is measured",
+                    "ratios that become narrower with blocks", NO_SPEED)
+        )  # fmt: skip
+    lacking = {one.name: experiment.lacking(one) for one in experiment.matrix.conditions}
+    if all(lacking.values()):
+        raise Unsupported(
+            *(Problem(f"condition {name}", why, "what it needs") for name, why in lacking.items())
+        )
     if resume:
         store = _reopen(experiment, settings, results, fingerprint)
     else:
         store = _create(experiment, settings, results, fingerprint, name, stream)
-    return _Session(experiment, settings, store, analyse, stream, clock, ask).go()
+    return _Session(experiment, settings, store, analyse, stream, clock, ask, bench, lacking).go()
 
 
 def _create(
@@ -83,6 +97,7 @@ def _create(
         "measuring_share": None,
         "settings": settings.as_json(),
         "metrics": [metric._asdict() for metric in experiment.metrics],
+        "counts": [metric._asdict() for metric in experiment.counts],
         "headline": list(experiment.headline),
         "pairs": [pair._asdict() for pair in experiment.matrix.pairs],
         "conditions": [
@@ -110,6 +125,13 @@ def _reopen(
         )  # fmt: skip
     manifest = stores.read(folder).manifest
     conditions = sorted(one.name for one in experiment.matrix.conditions)
+    before_bench = Bench.of_fingerprint(manifest["fingerprint"])
+    if before_bench != (bench := Bench.of_fingerprint(fingerprint)):
+        raise PodwireError(
+            Problem(str(folder), f"bench {bench.words() or bench.bench}",
+                    f"{before_bench.words() or before_bench.bench}, where it was begun",
+                    "results of two benches never mix: start a new run without --resume")
+        )  # fmt: skip
     changed = fingerprints.differences(manifest["fingerprint"], fingerprint)
     changed += fingerprints.differences(manifest["settings"], settings.as_json(), "settings.")
     before = sorted(one["name"] for one in manifest["conditions"])
@@ -131,8 +153,10 @@ class _Session(Generic[LabT]):
 
     def __init__(
         self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
-        stream: TextIO, clock: Callable[[], float], ask: Callable[[], None],
+        stream: TextIO, clock: Callable[[], float], ask: Callable[[], None], bench: Bench,
+        lacking: Mapping[str, str],
     ) -> None:  # fmt: skip
+        self._bench, self._lacking = bench, lacking
         self._experiment, self._settings, self._store = experiment, settings, store
         self._analyse, self._clock, self._ask = analyse, clock, ask
         self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
@@ -140,7 +164,8 @@ class _Session(Generic[LabT]):
         self._whole = {one["block"] for one in self._blocks if one["complete"] and one["block"]}
         self._cell = 1 + max((row.cell for row in stores.read(store.folder).rows), default=0)
         self._session: dict[str, Any] = {
-            "started": stores.now(), "ended": None, "wall_s": 0.0, "measured_s": 0.0
+            "started": stores.now(), "ended": None, "wall_s": 0.0, "measured_s": 0.0,
+            "fingerprint_hash": store.manifest["fingerprint_hash"],
         }  # fmt: skip
         self._began = clock()
         self._looks = 0
@@ -236,7 +261,10 @@ class _Session(Generic[LabT]):
         title = f"block {block}/{self._settings.last_block}" if block else "warm-up"
         for condition in order:
             self._progress.cell(title, condition.name)
-            self._measure(record, condition)
+            if self._lacking[condition.name]:
+                self._leave_out(record, condition)
+            else:
+                self._measure(record, condition)
             self._progress.done()
             self._ask()
         record.update(wall_s=self._clock() - began, complete=True)
@@ -252,7 +280,8 @@ class _Session(Generic[LabT]):
         with experiment.build(condition, record["seed"]) as lab:
             started, began = stores.now(), self._clock()
             raw = []
-            for measured in experiment.measure(lab, condition):
+            for one in experiment.measure(lab, condition):
+                measured = self._bench.taken(one)
                 samples += measured.samples
                 raw.append(measured.raw)
             spent = self._clock() - began
@@ -267,6 +296,17 @@ class _Session(Generic[LabT]):
         if problems:
             raise PodwireError(*problems)
         record["measured_s"] += spent
+
+    def _leave_out(self, record: dict[str, Any], condition: Condition) -> None:
+        """Rows for a condition that this kernel or bench cannot carry."""
+        why = self._lacking[condition.name]
+        declared = (*self._experiment.counts, *self._experiment.metrics)
+        rows = [Sample(one.name, None, one.unit, {}, why, supported=False) for one in declared]
+        self._store.append(
+            record["block"], record["attempt"], record["phase"], self._cell, condition,
+            stores.now(), rows,
+        )  # fmt: skip
+        self._cell += 1
 
     def _exclusion(self, condition: Condition, samples: Sequence[Sample]) -> str:
         rules = self._experiment.exclusions

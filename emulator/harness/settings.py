@@ -91,12 +91,14 @@ def widths(summary: Mapping[str, Any], headline: Collection[str], matrix: Matrix
         (row["metric"], row["treatment"], row["baseline"], _words(row["factors"])): row
         for row in summary["comparisons"]
     }
-    arms = {(one.arm, _words(one.factors)) for one in matrix.conditions}
+    arms = {(one.arm, _words(one.factors)): one for one in matrix.conditions}
     found = []
     for metric in headline:
         for pair in matrix.pairs:
             for arm, factors in sorted(arms):
                 if pair.twin or arm != pair.treatment or (pair.baseline, factors) not in arms:
+                    continue
+                if not pair.holds(metric, arms[arm, factors].factors):
                     continue
                 row = there.get((metric, arm, pair.baseline, factors))
                 half = None

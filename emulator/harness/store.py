@@ -31,7 +31,10 @@ NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 class Row(NamedTuple):
-    """One line of samples.jsonl. ``excluded`` is the name of the exclusion that applied."""
+    """One line of samples.jsonl. ``excluded`` is the name of the exclusion that applied.
+
+    ``status`` is measured, failed or unsupported; lines of older runs are without.
+    """
 
     block: int
     attempt: int
@@ -47,6 +50,12 @@ class Row(NamedTuple):
     excluded: str
     started: str
     detail: Mapping[str, Any]
+    status: str = ""
+
+    @property
+    def unsupported(self) -> bool:
+        """Whether nothing was tried, for lack of what ``failure`` names."""
+        return self.status == "unsupported"
 
 
 class StoredRun(NamedTuple):
@@ -68,8 +77,12 @@ class StoredRun(NamedTuple):
 
 
 def read(folder: Path) -> StoredRun:
-    """A run from its folder; PodwireError when it is none or cannot be understood."""
+    """A run from its folder; PodwireError when it is none or cannot be understood.
+
+    One that was made on several machines or benches is none: nothing may be pooled over them.
+    """
     manifest = _read_manifest(folder)
+    _of_one_machine(folder, manifest)
     rows, fragment = _read_rows(folder / "samples.jsonl")
     notes = [*manifest["notes"]]
     if fragment:
@@ -94,6 +107,17 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
                     "read it with the version of Podwire that wrote it")
         )  # fmt: skip
     return manifest
+
+
+def _of_one_machine(folder: Path, manifest: Mapping[str, Any]) -> None:
+    own = manifest.get("fingerprint_hash")
+    for number, session in enumerate(manifest["sessions"], 1):
+        other = session.get("fingerprint_hash", own)
+        if other != own:
+            raise PodwireError(
+                Problem(f"{folder}/manifest.json", f"session {number} of fingerprint {other}",
+                        f"{own}, as the run", "results of machines and benches never mix")
+            )  # fmt: skip
 
 
 def _read_rows(path: Path) -> tuple[list[Row], bytes]:
@@ -193,7 +217,8 @@ class Store:
             json.dumps(
                 Row(block, attempt, phase, cell, condition.name, condition.arm,
                     dict(condition.factors), sample.metric, sample.value, sample.unit,
-                    sample.failure, excluded, started, dict(sample.detail))._asdict(),
+                    sample.failure, excluded, started, dict(sample.detail),
+                    sample.status)._asdict(),
                 allow_nan=False,
             ).encode() + b"\n"
             for sample in samples

@@ -10,11 +10,12 @@ can be spared, so node k owns 10.244.k.0/24 as flannel's first-subnet rule and t
 literature have it. Inside a subnet host-local's order: .1 the gateway, pods from .2 on.
 Weave has no subnets of nodes: each owns a share of the cluster CIDR (:mod:`emulator.ring`), and
 takes from it the address of its bridge, then those of its pods.
-Calico's blocks are another scheme, in :mod:`emulator.ipam.blocks`. A cluster that runs remembers
-what it has handed out: pods come and go and those that stay keep their addresses
-(:mod:`emulator.ipam.ledger`).
+Calico's blocks are another scheme, in :mod:`emulator.ipam.blocks`, and Romana's a third, in
+:mod:`emulator.ipam.groups`. A cluster that runs remembers what it has handed out: pods come and go
+and those that stay keep their addresses (:mod:`emulator.ipam.ledger`).
 
 With dual stack everything has an address of each family, by the same rules.
+(Over 300 lines: what is common to all schemes is one table of addresses.)
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ from emulator.conflist.model import parse
 from emulator.conflist.predicted import fixed_range, order, per_node
 from emulator.errors import Problem, SpecError
 from emulator.family import IPV4, Family, family
-from emulator.ipam import blocks
-from emulator.ipam.ledger import Ledger, written
+from emulator.ipam import blocks, groups
+from emulator.ipam.ledger import LOWEST, Ledger, written
 from emulator.ring import Full, Ring, peer_name
 from emulator.spec.resolved import ResolvedSpec
 
@@ -46,7 +47,7 @@ class Addressing(NamedTuple):
     address. ``pod``: by pod id; a hostNetwork pod has its node's address.
     ``blocks``: what a node owns of the cluster CIDR where it has no subnet of a fixed size. Under
     Weave ``node_subnet`` is the block of these that holds ``gateway``, the address of the node's
-    bridge. Under Calico ``tunnel`` and ``borrowed`` are those of
+    bridge. Under Calico ``tunnel``, ``borrowed`` and ``wireguard`` are those of
     :class:`emulator.ipam.blocks.Assigned`. ``segment``: the CIDR of each, ``pod_cidr`` that of
     all pods, ``prefix`` the length of a node's part of it. ``ledger``: what those who come next
     have to know. ``others``: the same in the second family of a cluster with dual stack.
@@ -66,6 +67,7 @@ class Addressing(NamedTuple):
     prefix: int
     ledger: Ledger
     others: tuple[Addressing, ...] = ()
+    wireguard: dict[str, str] = {}  # noqa: RUF012
 
     @property
     def family(self) -> Family:
@@ -83,7 +85,7 @@ def allocate(spec: ResolvedSpec, before: Ledger = NEW) -> Addressing:
 
     ``before``: what the running cluster has handed out, whose pods keep their addresses.
     """
-    ledger = written(spec, before, reuse=spec.network.plugin == "weave")
+    ledger = written(spec, before, reuse=spec.network.plugin in LOWEST)
     try:
         return _allocate(spec, ledger)
     except SpecError:
@@ -100,7 +102,7 @@ def _allocate(spec: ResolvedSpec, ledger: Ledger) -> Addressing:
         _by_conflist(spec, made[0].node_subnet, made[0].gateway, made[0].pod)
     if problems:
         raise SpecError(*problems)
-    if spec.network.plugin == "calico":
+    if spec.network.plugin in ("calico", "romana"):
         names = made[0].blocks
         ledger = ledger._replace(blocks={n: sum((at.blocks[n] for at in made), ()) for n in names})
         made = [at._replace(ledger=ledger) for at in made]
@@ -116,17 +118,20 @@ def _family(spec: ResolvedSpec, ledger: Ledger, index: int, problems: list[Probl
     owned: dict[str, tuple[str, ...]] = {}
     tunnel: dict[str, str] = {}
     borrowed: dict[str, str] = {}
+    encrypted: dict[str, str] = {}
     if spec.network.plugin == "weave":
         gateway, own, owned = _weave(spec, ledger, problems)
         subnet = {name: _holder(owned[name], address) for name, address in gateway.items()}
     elif spec.network.plugin == "calico":
-        owned, tunnel, own, borrowed = blocks.assign(spec, ledger, cidr, problems)
+        owned, tunnel, own, borrowed, encrypted = blocks.assign(spec, ledger, cidr, problems)
+    elif spec.network.plugin == "romana":
+        owned, own = groups.assign(spec, ledger, problems)
     else:
         subnet, gateway, own = _pods(spec, ledger, cidr, prefix, problems)
     pod = _with_host_network(spec, node, own)
     return Addressing(
         node, host, router, subnet, gateway, pod, owned, tunnel, borrowed, segments, cidr, prefix,
-        ledger,
+        ledger, (), encrypted,
     )  # fmt: skip
 
 

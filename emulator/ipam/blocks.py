@@ -12,8 +12,9 @@ own as long as the node is there.
 A pool of IPv6 is cut by the same rules into blocks of a size of its own.
 
 Not modelled: the draw is ours (Calico seeds Go's generator with the name), blocks that are given
-back when they are empty, reservations, several pools. When a node leaves from which others have
-borrowed, these get other addresses.
+back when they are empty (under IPIP a pool of IPv6 has no tunnels, and here their addresses are
+left out all the same, so that pods keep theirs when the backend changes), reservations, several
+pools. When a node leaves from which others have borrowed, these get other addresses.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from typing import NamedTuple
 
 from emulator.errors import Problem
 from emulator.family import IPV6, family
-from emulator.ipam.ledger import Ledger
+from emulator.ipam.ledger import Ledger, tunnel_kinds
 from emulator.spec.resolved import ResolvedSpec
 
 
 class Assigned(NamedTuple):
     """``blocks``: of each node, in order of claim. ``tunnel``: address of each node's tunnel
     device, none where the backend has no tunnel. ``pod``: by pod id, hostNetwork pods excepted.
+    ``wireguard``: of each node's WireGuard device, where there are such.
     ``borrowed``: each address that lies in another node's block, with the node that uses it.
     """
 
@@ -41,6 +43,7 @@ class Assigned(NamedTuple):
     tunnel: dict[str, str]
     pod: dict[str, str]
     borrowed: dict[str, str]
+    wireguard: dict[str, str]
 
 
 def assign(spec: ResolvedSpec, ledger: Ledger, cidr: str, problems: list[Problem]) -> Assigned:
@@ -57,24 +60,36 @@ def assign(spec: ResolvedSpec, ledger: Ledger, cidr: str, problems: list[Problem
         bool(network.option("strictAffinity")),
         ledger.blocks,
     )
-    tunnel: dict[str, str] = {}
+    own_kind = " wireguard-v6" if family(cidr) is IPV6 else " wireguard"
+    books: dict[str, dict[str, str]] = {"": {}, own_kind: {}}
     pod: dict[str, str] = {}
     wanted = [(seat, 1, name, node) for seat, (name, node) in enumerate(ledger.seats)]
     # a node that came later took what others' pods had left; and pods stay where they are when a
     # backend follows that needs no tunnel
-    named = network.backend == "vxlan"
-    wanted += [(seat, 0, node if named else "", node) for node, seat in ledger.tunnels.items()]
+    bare = network.backend == "ipip" and family(cidr) is IPV6
+    named = tunnel_kinds(spec) | ({"": False} if bare else {})
+    for key, seat in ledger.tunnels.items():
+        node, kind = _split(key)
+        if kind in books:  # of the other family none
+            wanted.append((seat, 0, key if named[kind] else "", node))
     wanted.sort(key=itemgetter(0, 1))
     for _, is_pod, name, node in wanted:
-        book = pod if is_pod else tunnel
         address = pool.take(node)
         if address is None:
             problems.append(pool.exhausted(str(spec.place), len(spec.nodes), len(wanted), node))
             break
-        if name:
-            book[name] = address
+        if is_pod and name:
+            pod[name] = address
+        elif name:
+            books[_split(name)[1]][node] = address
     blocks = {n.name: tuple(map(pool.text, pool.claimed.get(n.name, ()))) for n in spec.nodes}
-    return Assigned(blocks, tunnel, pod, pool.borrowed)
+    return Assigned(blocks, books[""], pod, pool.borrowed, books[own_kind])
+
+
+def _split(key: str) -> tuple[str, str]:
+    """A node, and what kind of tunnel."""
+    node, blank, kind = key.partition(" ")
+    return node, blank + kind
 
 
 class _Pool:

@@ -7,7 +7,6 @@ nothing of single datagrams that were lost.
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -25,9 +24,7 @@ BIN_S = 0.05
 LATE_S = 0.1
 """A datagram that comes later is as good as lost. A neighbour that does not answer has the kernel
 keep some hundred of them, and send them when it does: seconds late, with nothing missing."""
-PROGRAM = (
-    str(Path(sys.executable).resolve()), "-I", "-c", Path(stream.__file__).read_text(),
-)  # fmt: skip
+PROGRAM = tool.python(Path(stream.__file__).read_text())
 
 
 class Stream(NamedTuple):

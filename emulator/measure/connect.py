@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,11 +24,7 @@ METRICS = (
 )
 FIRST_PORT = 12865
 MARGIN_S = 5.0
-# By its text and with the interpreter itself: a checkout or a virtual environment below /tmp
-# is not seen inside a lab, whose /tmp is its own. -I: nothing is imported from either.
-PROGRAM = (
-    str(Path(sys.executable).resolve()), "-I", "-c", Path(crr.__file__).read_text(),
-)  # fmt: skip
+PROGRAM = tool.python(Path(crr.__file__).read_text())
 
 
 class Transactions(NamedTuple):

@@ -12,6 +12,9 @@ from typing import NamedTuple
 from emulator.measure.sample import Measured, Sample, failed, good
 from emulator.place import Place
 
+METRICS = ("uplink_tx_b", "frame_b")
+"""And ``tunnel_tx_b`` where there is a tunnel."""
+
 
 class Look(NamedTuple):
     """Counters of a node's uplink, and of its tunnel where it has one."""

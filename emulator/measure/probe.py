@@ -17,12 +17,20 @@ from emulator.measure.datagram import LARGEST
 from emulator.measure.exchange import Exchange, State
 from emulator.measure.whereabouts import Whereabouts
 from emulator.oracle import Probe
+from emulator.patience import patient
 
 PORT = 8474
 BUDGET = 400
 """Neighbour entries of a batch. The kernel's default for the whole machine is 1024."""
-WAITS_S = (0.2, 0.3, 0.5)
+_WAITS_S = (0.2, 0.3, 0.5)
+WAITS_S = tuple(patient(seconds, kernel=True) for seconds in _WAITS_S)
 """How long a try waits without any answer before the next one, seconds."""
+LONGER_S = tuple(map(patient, _WAITS_S))
+"""The same for what ought to have been answered: a tunnel whose handshake came too late on an
+emulated machine begins another one after five seconds."""
+
+_ROUND = 4
+"""Tries between two flushes of the neighbours."""
 
 
 def observe(
@@ -47,8 +55,10 @@ def observe(
     tried = {probe: min((sizes or {}).get(probe, 0), LARGEST) for probe in wanted}
     exchange = Exchange(wanted, places, tried, port)
     numbers = range(len(wanted))
-    # Lost probes cost waiting: once in every batch, the rest with all of them together.
-    for waits in (waits_s[:1], waits_s[1:]):
+    # Lost probes cost waiting: once in every batch, the rest with all of them together. What a
+    # damaged packet has said of a neighbour is forgotten between rounds.
+    rounds = [waits_s[:1], *(waits_s[i : i + _ROUND] for i in range(1, len(waits_s), _ROUND))]
+    for waits in rounds:
         left = [i for i in numbers if not exchange.finished(i)]
         for batch, namespaces in batches(wanted, places, budget, left):
             with exchange.opened(namespaces, enter) as opened:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.measure.failure import MeasureFailed
@@ -18,6 +20,15 @@ TOOLS: Mapping[str, str] = {
 SURROUNDINGS = {"LC_ALL": "C", "TMPDIR": "/tmp"}
 """Numbers with a point and messages in English, whatever the user's locale is; and a folder for
 temporary files that every place has: iperf3 needs one, and the user's own is not in the lab."""
+
+
+def python(program: str, *words: str) -> list[str]:
+    """The command line of a small program, by its text, for a place of the lab.
+
+    By its text and with the interpreter itself: a checkout or a virtual environment below /tmp is
+    not seen inside a lab, whose /tmp is its own. Nothing is imported from either (``-I -S``).
+    """
+    return [str(Path(sys.executable).resolve()), "-I", "-S", "-c", program, *words]
 
 
 def finish(running: Running, tool: str, place: Place, deadline_s: float) -> Completed:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from emulator.errors import Problem
 from emulator.measure.failure import MeasureFailed
+from emulator.patience import patient
 from emulator.place import Place, Running
 
 PAUSE_S = 0.005
@@ -37,7 +38,7 @@ def until(
     ``describe`` names the condition ("tcp port 5201 listens"). It is looked at once before
     any pause and once after the deadline. MeasureFailed, a PodwireError, when it never held.
     """
-    begin = clock()
+    begin, deadline_s = clock(), patient(deadline_s)
     while True:
         late = clock() - begin >= deadline_s
         if condition():

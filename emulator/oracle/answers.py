@@ -9,6 +9,7 @@ from emulator.family import IPV4, family
 from emulator.faults import Fault
 from emulator.ipam import Addressing
 from emulator.oracle.asked import Expectation, Matrix, Probe
+from emulator.oracle.chance import Chances
 from emulator.oracle.model import model
 from emulator.spec.resolved import ResolvedSpec
 from emulator.wires import Wires
@@ -91,6 +92,7 @@ class Oracle:
         self._cut_off = cache(self._model.cut_off)
         self._cable = {pod: self._wires.cut_off(pod) for pod in self._own}
         self._leg = cache(self._model.leg)
+        self._doubt = cache(Chances(spec).doubt)
 
     def expect(self, probe: Probe) -> Expectation:
         """The expectation of one probe. KeyError for a name that the spec does not have."""
@@ -98,9 +100,12 @@ class Oracle:
         near, far = self._home[probe.client], self._home.get(found.by, found.by)
         if found.outcome != "delivered" or near == far:
             return found
-        to_pod = self._model.by_routers and probe.server in self._own
+        by_routers = self._model.by_routers(near, far)
+        to_pod = by_routers and probe.server in self._own
         own = probe.client in self._own and found.source == self._at.pod[probe.client]
-        doubt = self._wires.doubt(near, far, to_pod, self._model.by_routers and own)
+        doubt = self._wires.doubt(near, far, to_pod, by_routers and own)
+        if not doubt and (chance := self._doubt(near, far)):
+            return found._replace(outcome="by-chance", reason=chance)
         return found._replace(outcome="by-hash", reason=doubt) if doubt else found
 
     def _expect(self, probe: Probe) -> Expectation:
@@ -179,10 +184,16 @@ class Oracle:
             words = f"{node}'s address is no pod's, so {near} masquerades it with its own address"
             return self._from_pod(client, node, self._at.node[near], 1 + routers, broken, words)
         back = self._model.leg_of(self._leg(node, near), node, near, "", self._at.pod[client])
-        if not broken and back.from_node:
-            broken = f"{node} gets it, but the answer finds no way: {back.from_node}"
+        way = self._model.to_node(near, node)
+        lost = back.from_node if way is None or way.node_broken is None else way.node_broken
+        if not broken and lost:
+            broken = f"{node} gets it, but the answer finds no way: {lost}"
         words = f"nothing masquerades, and {node} has a way back to the pods of {near}"
-        return self._from_pod(client, node, self._at.pod[client], 1 + routers, broken, words)
+        hops, mtu = 1 + routers, 0
+        if way:
+            broken, hops, mtu = broken or way.broken, way.hops, way.mtu
+            words = f"{way.words}; {words}"
+        return self._from_pod(client, node, self._at.pod[client], hops, broken, words, mtu)
 
     def _gone(self, node: str) -> str:
         """Why a node has no address on its uplink any more; empty when it has."""
@@ -225,7 +236,14 @@ class Oracle:
         )
 
     def _from_pod(
-        self, client: str, by: str, source: str, hops: int, broken: str, words: str
+        self,
+        client: str,
+        by: str,
+        source: str,
+        hops: int,
+        broken: str,
+        words: str,
+        way_mtu: int = 0,
     ) -> Expectation:
         broken = self._cut(client) or broken
         if broken:
@@ -233,7 +251,7 @@ class Oracle:
         own, ttl = self._at.pod[client], FIRST_TTL - hops
         mtu = self._model.pod_mtu
         if by != self._home[client]:  # over the underlay, whatever the pods themselves could send
-            mtu = min(mtu, self._mtu)
+            mtu = min(mtu, way_mtu or self._mtu)
         return Expectation("delivered", by, source, own, ttl, mtu, words)
 
     def _underlay(self, near: str, far: str, routers: int, broken: str) -> Expectation:

@@ -7,7 +7,9 @@ from typing import Literal, NamedTuple
 Kind = Literal[
     "pod-pod", "node-own-pod", "node-remote-pod", "pod-own-node", "pod-remote-node", "pod-host"
 ]
-Outcome = Literal["delivered", "by-hash", "lost", "refused", "not-probed", "not-predicted"]
+Outcome = Literal[
+    "delivered", "by-hash", "by-chance", "lost", "refused", "not-probed", "not-predicted"
+]
 
 
 class Probe(NamedTuple):
@@ -31,7 +33,8 @@ class Expectation(NamedTuple):
     the client does; ``ttl`` is what is left at the server of 64, ``mtu`` the largest IP
     packet that passes, in bytes. They are empty and zero unless the outcome is
     ``delivered``, or ``by-hash``: equal paths of which one is broken, and the hash of the flow,
-    which nobody knows beforehand, chooses between an answer and none. ``reason`` is a sentence.
+    which nobody knows beforehand, chooses between an answer and none; or ``by-chance``: links
+    lose so much that no number of tries would make it sure. ``reason`` is a sentence.
     What is ``not-predicted`` is probed, and whatever is found is neither right nor wrong.
     """
 

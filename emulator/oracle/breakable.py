@@ -17,8 +17,11 @@ KINDS = ("link", "interface", "node", "daemon")
 def interfaces(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     """The interfaces that a fault can name: ends of cables and what the plugin adds to a node."""
     extra = _of_each(spec, model(spec.network.plugin).devices)
-    nodes = {n.name for n in spec.nodes}
-    return {name: own + extra if name in nodes else own for name, own in cables(spec).items()}
+    peers = {n.name: _towards(spec, n.name) for n in spec.nodes}
+    found = dict(cables(spec))
+    for node in peers:
+        found[node] += extra + sum((own for peer, own in peers.items() if peer != node), ())
+    return found
 
 
 def daemons(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
@@ -26,6 +29,11 @@ def daemons(spec: ResolvedSpec) -> dict[str, tuple[str, ...]]:
     of_plugin = _of_each(spec, model(spec.network.plugin).daemons)
     found = {router.name: ("bird",) for router in spec.routers if spec.routing == "bgp"}
     return found | {node.name: of_plugin for node in spec.nodes if of_plugin}
+
+
+def _towards(spec: ResolvedSpec, peer: str) -> tuple[str, ...]:
+    named = model(spec.network.plugin).devices_towards
+    return _of_each(spec, lambda network, which: named(network, peer, which))
 
 
 def _of_each(

@@ -1,7 +1,8 @@
-"""Calico: pods with addresses out of blocks, and VXLAN or BGP between the nodes.
+"""Calico: pods with addresses out of blocks, and VXLAN, IPIP or BGP between the nodes.
 
 By BGP a node has a route to another one's pods if it has heard of them. Behind a router that is
-not enough: the packet goes there, and a router that has not heard of them knows no way on.
+not enough: the packet goes there, and a router that has not heard of them knows no way on. On top
+of any of them WireGuard may encrypt, from node to node.
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from emulator.oracle.routed import RoutedPods
 from emulator.spec.resolved import Network, ResolvedSpec
 from emulator.wires import Wires
 
+WIREGUARD_BYTES = 60
+WIREGUARD_BYTES_IPV6 = 80
 VXLAN_BYTES = 50
 VXLAN_BYTES_IPV6 = 70
+IPIP_BYTES = 20
 ROUTERS_DAEMON = "bird"
 
 
@@ -28,35 +32,79 @@ class Model(RoutedPods):
     def __init__(self, spec: ResolvedSpec, at: Addressing, wires: Wires) -> None:
         super().__init__(spec, at, wires)
         network = spec.network
-        self._bgp = network.backend == "bgp"
-        self._cross_subnet = network.option("vxlanMode") == "CrossSubnet"
+        modes = (network.option("vxlanMode"), network.option("ipipMode"))
+        self._cross_subnet = "CrossSubnet" in modes
         self._mesh = bool(network.option("nodeToNodeMeshEnabled"))
         self._reflectors = network.names("routeReflectors")
         self._fabric = bool(network.option("peerWithRouters"))
-        self._tunnel, self._daemon = _tunnel(at.family), _daemon(at.family)
+        self._tunnel, self._daemon = _tunnel(network, at.family), _daemon(at.family)
         outgoing = "natOutgoingIPv6" if at.family is IPV6 else "natOutgoing"
         self.masquerade = self.masquerade_to_nodes = bool(network.option(outgoing))
-        if not self._bgp:  # of all pods, whatever the family, by the narrower tunnel
-            self.pod_mtu -= VXLAN_BYTES_IPV6 if spec.ipv6 else VXLAN_BYTES
+        self._cipher = _cipher(network, at.family)
+        taken = [0]  # of all pods, whatever the family, by the narrowest tunnel
+        if network.backend == "ipip":
+            taken.append(IPIP_BYTES)
+        elif network.backend == "vxlan":
+            taken.append(VXLAN_BYTES_IPV6 if spec.ipv6 else VXLAN_BYTES)
+        if _cipher(network, IPV4):
+            taken.append(WIREGUARD_BYTES)
+        if _cipher(network, IPV6):
+            taken.append(WIREGUARD_BYTES_IPV6)
+        self.pod_mtu -= max(taken)
 
     @classmethod
     def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
-        """The tunnel, if any."""
-        return () if network.backend == "bgp" else (_tunnel(which),)
+        """The tunnel, if any, and WireGuard's device."""
+        return tuple(filter(None, (_tunnel(network, which), _cipher(network, which))))
 
     @classmethod
     def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
-        """BIRD, where there is BGP."""
-        return (_daemon(which),) if network.backend == "bgp" else ()
+        """BIRD, where there is no tunnel."""
+        return () if _tunnel(network, which) else (_daemon(which),)
 
     def near_pods(self, node: str) -> str:
-        """The tunnel's address is of the pool."""
-        there = not (self._bgp or self.wires.down(node, self._tunnel))
-        return self.at.tunnel[node] if there else ""
+        """The tunnel's address is of the pool, and so is that of WireGuard's device, which is the
+        younger one."""
+        if self._tunnel and not self.wires.down(node, self._tunnel):
+            return self.at.tunnel[node]
+        there = self._cipher and not self.wires.down(node, self._cipher)
+        return self.at.wireguard[node] if there else ""
 
     def leg(self, near: str, far: str) -> Leg:
+        """Encrypted, whatever the backend.
+
+        Where the device of a node is down, it sends by the backend's routes, if it has any, and to
+        it nothing comes back but what is for its own address in the underlay, which is never
+        encrypted.
+        """
+        down = self.wires.down
+        here, there = (self._cipher and down(n, self._cipher) for n in (near, far))
+        if not self._cipher or (here and there):
+            return self._plain(near, far)
+        if here:
+            plain = self._plain(near, far)
+            own = plain.source == self.at.node[near]
+            return plain._replace(broken=here, node_broken=plain.from_node if own else here)
+        _, cut = self.wires.between(near, far)
+        words = f"{near} and {far} encrypt it, two hops by {self._cipher}, the underlay's hidden"
+        return Leg(self.at.wireguard[near], words, there or cut)
+
+    def to_node(self, near: str, node: str) -> Leg | None:
+        """A node encrypts what it answers to a pod that it sees as itself, under an address that is
+        allowed to nobody; where its device is down it answers by the backend's routes, and nothing
+        has to come back to it."""
+        if not self._cipher:
+            return None
+        if self.wires.down(node, self._cipher):
+            plain = self._plain(node, near)
+            words = f"{node} does not encrypt its answer: {self._cipher} is down"
+            return Leg(self.at.node[near], words, "", node_broken=plain.from_node)
+        words = f"{node} encrypts its answer, and {near} takes nothing so from a node's own address"
+        return Leg(self.at.node[near], words, words)
+
+    def _plain(self, near: str, far: str) -> Leg:
         """By the backend."""
-        if self._bgp:
+        if not self._tunnel:
             return self._by_bgp(near, far)
         _, broken = self.wires.between(near, far)
         if self._cross_subnet and self.same_segment(near, far):
@@ -71,6 +119,8 @@ class Model(RoutedPods):
         """A reflector tells nobody of an address in a block of its own that another node has
         borrowed, so packets come to the reflector by its block, and it sends them on."""
         sender, answerer = self._owner(near, far, address), self._owner(far, near, own)
+        if self._cipher and not all(self.wires.down(n, self._cipher) for n in (near, far)):
+            return leg  # Felix has heard who has it
         if not (sender or answerer):
             return leg
         there = self._lost_by_way(near, sender, far)
@@ -141,6 +191,8 @@ class Model(RoutedPods):
         """Why packets of a node do not come to the pods of another one; empty when they do."""
         if self._fabric:
             return self._unknown(near, far)
+        if self._cipher:
+            return f"{near} leaves {far} to WireGuard, and has no other route to its blocks"
         why = self._untold(near, far)
         if not why and routers:
             why = (
@@ -206,8 +258,20 @@ class Model(RoutedPods):
         return ""
 
 
-def _tunnel(which: Family) -> str:
+def _tunnel(network: Network, which: Family) -> str:
+    """Empty where there is none."""
+    if network.backend == "ipip":
+        return "" if which is IPV6 else "tunl0"
+    if network.backend == "bgp":
+        return ""
     return "vxlan-v6.calico" if which is IPV6 else "vxlan.calico"
+
+
+def _cipher(network: Network, which: Family) -> str:
+    """The device that encrypts; empty where there is none."""
+    if which is IPV6:
+        return "wg-v6.cali" if network.option("wireguardEnabledV6") else ""
+    return "wireguard.cali" if network.option("wireguardEnabled") else ""
 
 
 def _daemon(which: Family) -> str:

@@ -50,7 +50,6 @@ class Model:
     ``masquerade_to_nodes``: also what goes to other nodes of the cluster.
     ``pod_mtu``: of the pods' interfaces, in bytes. ``everywhere_the_same``: each node gives the
     same addresses to its pods. ``unknown``: why nothing is predicted of pods; empty if it is.
-    ``by_routers``: what is for pods of another node goes by the sender's default route.
     """
 
     bridge: str = ""
@@ -63,13 +62,17 @@ class Model:
         self.masquerade_to_nodes = False
         self.everywhere_the_same = False
         self.unknown = ""
-        self.by_routers = False
 
     @classmethod
     def devices(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
         """The interfaces that the plugin adds to every node for a family, pods' ends excepted."""
         bridge = cls.bridge_of(network)
         return (bridge,) if bridge else ()
+
+    @classmethod
+    def devices_towards(cls, network: Network, peer: str, which: Family = IPV4) -> tuple[str, ...]:
+        """The interfaces that it adds to every node because of another one, ``peer``."""
+        return ()
 
     @classmethod
     def bridge_of(cls, network: Network) -> str:
@@ -98,10 +101,20 @@ class Model:
         """How pods of ``near`` reach pods of ``far``, another node."""
         raise NotImplementedError
 
+    def to_node(self, near: str, far: str) -> Leg | None:
+        """How pods of ``near`` reach the address of ``far``, another node, and not back; None where
+        that is the underlay's own way."""
+        return None
+
     def leg_of(self, leg: Leg, near: str, far: str, own: str, address: str) -> Leg:
         """``leg`` of the pods of ``near`` to those of ``far`` for the pods that have these two
         addresses; ``own`` is empty for the node itself."""
         return leg
+
+    def by_routers(self, near: str, far: str) -> bool:
+        """Whether what ``far``, a node or outside host, sends to pods of ``near`` or the other way
+        goes by the sender's default route, to a router that knows the pods."""
+        return False
 
     def hides_from_node(self, node: str) -> bool:
         """Whether another node sees a pod under its node's address."""

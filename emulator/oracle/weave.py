@@ -12,13 +12,18 @@ from emulator.wires import Wires
 SLEEVE_BYTES = 62
 """IP and UDP (28), the sender's name (6), of each frame two names and a length (14), Ethernet."""
 
+SEALED_BYTES = 24
+"""Encryption adds a number (8) and a code (16)."""
+
 ROUTER = "weaver"
 LARGEST_MTU = 65535
 DEVICES = {
     "fastdp": ("weave", "vethwe-bridge", "vethwe-datapath", "datapath", "vxlan-6784"),
     "sleeve": ("weave", "vethwe-bridge", "vethwe-pcap"),
 }
-"""What a frame to another node passes on its own, the cable of its pod excepted."""
+"""What stands on a node for frames to others, the cable of a pod excepted."""
+_PASSED_BY = ("datapath",)
+"""The datapath's own interface: frames go from port to port whether or not it is up."""
 
 
 class Model(model.Model):
@@ -41,17 +46,23 @@ class Model(model.Model):
 
     @classmethod
     def daemons(cls, network: Network, which: Family = IPV4) -> tuple[str, ...]:
-        """The process that carries frames, where one does."""
-        return (ROUTER,) if network.backend == "sleeve" else ()
+        """The router: it carries frames itself, or says what becomes of them."""
+        return (ROUTER,)
 
     def leg(self, near: str, far: str) -> Leg:
         """Bridged on both nodes and in between."""
         _, broken = self.wires.between(near, far)
         how, mtu = "vxlan-6784", 0
+        if self.spec.network.option("encryption"):
+            how = f"{how} within ESP"
         if self._sleeve:
             how, mtu = f"{ROUTER}, a process", self.spec.links.mtu - SLEEVE_BYTES
-            broken = self.wires.dead(near, ROUTER) or self.wires.dead(far, ROUTER) or broken
+            if self.spec.network.option("encryption"):
+                how, mtu = f"{how} that encrypts", mtu - SEALED_BYTES
+        broken = self.wires.dead(near, ROUTER) or self.wires.dead(far, ROUTER) or broken
         for device in DEVICES[self._backend]:
+            if device in _PASSED_BY:
+                continue
             broken = self.wires.down(near, device) or self.wires.down(far, device) or broken
         words = f"{near} and {far} are one segment, joined by {how}: no hop, the underlay's hidden"
         return Leg(self.at.gateway[near], words, broken, hops=0, mtu=mtu)

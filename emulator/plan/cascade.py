@@ -6,12 +6,15 @@ from collections.abc import Mapping, Set
 from typing import NamedTuple
 
 from emulator.family import IPV4, family
+from emulator.plan.ovs import OvsVport, OvsVxlan
 from emulator.plan.resources import (
     Addr,
     Htb,
     Interface,
     Key,
     Neigh,
+    Netem,
+    Qdisc,
     Resource,
     Route,
     Sysctl,
@@ -35,9 +38,10 @@ class Removal(NamedTuple):
 
 def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
     """The consequences of removing ``doomed``: devices go with their namespace, both ends of
-    a pair together, a VXLAN device with its parent, addresses, routes and tables with their
-    device, routes and neighbours with the last address of theirs (of IPv4 alone: those of
-    IPv6 outlive it), classes and filters with their root qdisc.
+    a pair together, a VXLAN device with its parent, ports with their datapath, addresses, routes
+    and tables with their device, routes and neighbours with the last address of theirs (of IPv4
+    alone: those of IPv6 outlive it), classes and filters with their root qdisc, a
+    shaper with the netem above it.
 
     A pair between a namespace that goes and one that stays is named all the same: the
     kernel takes a namespace apart some time after it was let go, and until then the end
@@ -57,10 +61,13 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
             if ends_gone or key in named:
                 devices |= {(r.ns, r.name), (r.peer_ns, r.peer)}
     for r in observed.values():
-        if type(r) is Vxlan and (r.ns, r.parent) in devices:
-            devices.add((r.ns, r.name))
+        if type(r) is Vxlan or type(r) is OvsVxlan:
+            under = r.parent if type(r) is Vxlan else r.datapath  # type: ignore[union-attr]
+            if (r.ns, under) in devices:
+                devices.add((r.ns, r.name))
     bare = _without_address(named, observed)
     unshaped = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Htb}
+    calm = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Netem}
     gone: set[Key] = set()
     for key, r in observed.items():
         if key[1] in _BY_NAME or (key[1] == "device" and key in named):
@@ -76,6 +83,8 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
                 at in devices
                 or (at in bare and _needs_address(r))
                 or (at in unshaped and type(r) in (TcClass, TcFilter))
+                or (at in calm and type(r) is Qdisc and r.parent)
+                or _port_of(r, devices)
             ):
                 gone.add(key)
             elif type(r) is Route and r.hops and (devices or bare):
@@ -85,6 +94,11 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
                 if taken or (ends <= bare and _needs_address(r)):
                     gone.add(key)
     return Removal(named - gone, gone, devices)
+
+
+def _port_of(r: Resource, devices: Set[tuple[str, str]]) -> bool:
+    """Whether it is a port of a datapath among these."""
+    return isinstance(r, OvsVxlan | OvsVport) and (r.ns, r.datapath) in devices
 
 
 def _needs_address(r: Resource) -> bool:

@@ -3,6 +3,7 @@
 A violation is a fault of a room, or of a spec that no room can carry out: found here it
 names the resources; found by the kernel it would be an errno in the middle of ``up``.
 One pass over the plan (100 nodes with 100 pods are 140,000 resources), then small tables.
+(Over 300 lines: a list of rules, each with its words.)
 """
 
 from __future__ import annotations
@@ -14,8 +15,20 @@ from socket import AF_INET6, inet_aton, inet_pton
 from emulator.errors import Problem
 from emulator.family import LEAST_MTU_B, family
 from emulator.plan.cascade import interface_of
+from emulator.plan.ovs import OvsVport
 from emulator.plan.plan import Plan
-from emulator.plan.resources import Fdb, Htb, Interface, Resource, TcClass, TcFilter, Vxlan
+from emulator.plan.resources import (
+    Fdb,
+    Geneve,
+    Htb,
+    Interface,
+    Resource,
+    TcClass,
+    TcFilter,
+    Tunnel,
+    Vxlan,
+    WireguardPeer,
+)
 from emulator.plan.tables import Domains, End, Tables
 from emulator.plan.text import line
 
@@ -47,6 +60,9 @@ def check(plan: Plan) -> list[Problem]:
             _hardware_addresses,
             _pairs,
             _tunnels,
+            _one_of_each,
+            _peers,
+            _datapaths,
             _classes,
         )
         for problem in rule(tables)
@@ -272,6 +288,78 @@ def _tunnels(t: Tables) -> Iterator[Problem]:
                 f"MTU {config.mtu} over {r.parent} with {parent.mtu}",
                 f"at most {parent.mtu - overhead}: VXLAN over {outer} adds {overhead} bytes",
             )
+
+
+def _one_of_each(t: Tables) -> Iterator[Problem]:
+    """What comes in says which tunnel it is for: a namespace takes two ends, or a number and
+    the other end, once."""
+    taken: dict[tuple[str, ...], Tunnel | Geneve] = {}
+    for r in t.tunnels:
+        ends: tuple[str, ...]
+        if isinstance(r, Tunnel):
+            ends = (r.ns, r.device, r.local, r.remote, r.parent)
+            if r.parent and (r.ns, r.parent) not in t.devices:
+                yield _problem(t, r, f"no device {r.parent} in {r.ns}", _DEVICE)
+            if r.ttl and not r.pmtudisc:
+                yield _problem(
+                    t, r, f"ttl {r.ttl} without pmtudisc", "either, as the kernel has it"
+                )
+            if not r.local and not r.remote and not r.fallback:
+                yield _problem(
+                    t,
+                    r,
+                    "a tunnel from any address to any",
+                    "the one that the kernel has of each kind, such as tunl0",
+                )
+        else:
+            ends = (r.ns, "geneve", str(r.vni), str(r.port), r.remote)
+        first = taken.setdefault(ends, r)
+        if first is not r:
+            yield _problem(
+                t, r, f"the ends of {first.name}", "ends that no other tunnel of its kind has"
+            )
+
+
+def _peers(t: Tables) -> Iterator[Problem]:
+    """WireGuard: peers of a WireGuard device, no address that two of one device have, no port
+    that two devices listen on."""
+    devices = {(r.ns, r.name) for r in t.wireguards}
+    ports: dict[tuple[str, int], str] = {}
+    for device in t.wireguards:
+        first = ports.setdefault((device.ns, device.port), device.name)
+        if first != device.name:
+            found, expected = f"port {device.port}, which {first} has", "a port of its own"
+            yield _problem(t, device, found, expected)
+    taken: dict[tuple[str, str, str], WireguardPeer] = {}
+    for r in t.on_device:
+        if type(r) is not WireguardPeer:
+            continue
+        if (r.ns, r.dev) not in devices:
+            yield _problem(t, r, f"{r.dev} is no WireGuard device", "a WireGuard device")
+        for prefix in r.allowed_ips:
+            holder = taken.setdefault((r.ns, r.dev, prefix), r)
+            if holder is not r:
+                yield _problem(
+                    t,
+                    r,
+                    f"{prefix}, which is allowed to {holder.public_key}",
+                    "prefixes of its own: the kernel gives each to the last that asks",
+                )
+
+
+def _datapaths(t: Tables) -> Iterator[Problem]:
+    """Ports belong to a datapath of their namespace; one that is an interface is there, and is no
+    port of a bridge as well."""
+    for r in t.vports:
+        if (r.ns, r.datapath) not in t.datapaths:
+            yield _problem(t, r, f"no datapath {r.datapath} in {r.ns}", "one of its namespace")
+        if type(r) is not OvsVport:
+            continue
+        config = t.interfaces.get((r.ns, r.dev))
+        if (r.ns, r.dev) not in t.devices:
+            yield _problem(t, r, f"no device {r.dev} in {r.ns}", _DEVICE)
+        elif config and config.master:
+            yield _problem(t, r, f"a port of {config.master}", "an interface that is no port yet")
 
 
 def _classes(t: Tables) -> Iterator[Problem]:

@@ -12,13 +12,26 @@ from typing import Literal, NamedTuple
 
 from emulator.plan.cascade import Removal, cascade, interface_of
 from emulator.plan.plan import ORDER, Entry, Plan
-from emulator.plan.resources import Key, Resource, Route, Sysctl
+from emulator.plan.resources import Key, Netem, Resource, Route, Sysctl
 from emulator.plan.text import line
 
 State = Mapping[Key, Resource]
 """Observed state by identity."""
 
-_CHANGED_IN_PLACE = frozenset(("interface", "route", "class", "sysctl", "nft", "file"))
+_CHANGED_IN_PLACE = frozenset(
+    (
+        "interface",
+        "route",
+        "xfrm-policy",
+        "netem",
+        "class",
+        "sysctl",
+        "nft",
+        "file",
+        "wireguard",
+        "peer",
+    )
+)
 """All other kinds are removed and made anew, as the kernel wants it."""
 
 _STAYS = frozenset(("interface", "sysctl", "foreign"))
@@ -98,7 +111,11 @@ def _doomed(
         if (
             before is not None
             and before != resource
-            and (resource.kind not in _CHANGED_IN_PLACE or _in_its_own_way(before, resource))
+            and (
+                resource.kind not in _CHANGED_IN_PLACE
+                or before.kind != resource.kind
+                or _in_its_own_way(before, resource)
+            )
             and before.kind != "foreign"
         ):
             doomed.add(key)
@@ -106,8 +123,11 @@ def _doomed(
 
 
 def _in_its_own_way(before: Resource, after: Resource) -> bool:
-    """Whether a route cannot take the place of what is there. IPv6 looks for a gateway that is said
-    to be on-link, and refuses one that the old route leads to by another device."""
+    """Whether one cannot take the place of what is there. IPv6 looks for a gateway that is said to
+    be on-link, and refuses one that the old route leads to by another device. A netem does not
+    forget a table of its jitter."""
+    if type(after) is Netem and type(before) is Netem:
+        return after.handle != before.handle
     return (
         type(after) is Route
         and type(before) is Route

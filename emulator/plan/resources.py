@@ -13,11 +13,16 @@ more than 100,000 of them, and a NamedTuple is made four times as fast.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple
+
+from emulator.plan.ovs import OvsDatapath, OvsDevice, OvsVport, OvsVxlan
+from emulator.plan.xfrm import XfrmPolicy, XfrmSa, XfrmState
 
 Key = tuple[str, str, str]
 """(namespace, kind, identity within the namespace)."""
+
+Distribution = Literal["uniform", "normal", "pareto"]
 
 Owner = Literal["applied", "expected", "derived"]
 
@@ -118,6 +123,166 @@ class Tun(NamedTuple):
     @property
     def key(self) -> Key:
         return (self.ns, "device", self.name)
+
+
+class Tunnel(NamedTuple):
+    """A tunnel of IP packets in IP packets, with what only creation can set.
+
+    ``device`` is the kernel's kind: ``ipip`` (IPv4 in IPv4), ``sit`` (IPv6 in IPv4) or ``ip6tnl``
+    (IPv6 in IPv6). ``local``, ``remote`` and ``parent`` may be empty, which is any. ``ttl`` of
+    the outer header: zero inherits that of the inner one; ``tos`` (not of ``ip6tnl``): one does so,
+    any other is what all packets have. With a ``ttl`` of its own a tunnel does ``pmtudisc`` always.
+    ``encap``: in UDP, from ``sport`` (zero:
+    one drawn for each flow) to ``dport``, with checksums of UDP or without. ``encaplimit`` is of
+    ``ip6tnl`` alone: the option of that name, 8 bytes in each packet; -1 leaves it out.
+    ``any_mode``: it takes whatever is inside, where otherwise that is what its kind says.
+
+    One from any to any is unique in a namespace and has the name that :data:`BORN` says: the
+    kernel makes it by itself, unless net.core.fb_tunnels_only_for_init_net keeps it away, and
+    does not let go of it.
+    """
+
+    ns: str
+    name: str
+    device: Literal["ipip", "sit", "ip6tnl"]
+    local: str = ""
+    remote: str = ""
+    ttl: int = 0
+    parent: str = ""
+    tos: int = 0
+    pmtudisc: bool = True
+    encap: Literal["none", "fou", "gue"] = "none"
+    sport: int = 0
+    dport: int = 0
+    csum: bool = False
+    encaplimit: int = -1
+    any_mode: bool = False
+
+    @property
+    def kind(self) -> str:
+        return "tunnel"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+    @property
+    def fallback(self) -> bool:
+        """Whether it is the one that takes what no other tunnel of its kind does."""
+        return BORN.get(self.name) == self.device
+
+
+BORN = {
+    "tunl0": "ipip",
+    "sit0": "sit",
+    "ip6tnl0": "ip6tnl",
+    "gre0": "gre",
+    "gretap0": "gretap",
+    "erspan0": "erspan",
+    "ip6gre0": "ip6gre",
+    "ip_vti0": "vti",
+    "ip6_vti0": "vti6",
+}
+"""Devices that are in every namespace once the module of their kind is loaded, which another lab
+or another program may have asked for. As long as such a one is down and has no address it is no
+state of anybody's: it is neither observed nor removed."""
+
+
+class Geneve(NamedTuple):
+    """A Geneve device to one remote address (existence and what only creation can set).
+    ``port`` is UDP, and the family of ``remote`` that of the outer packets."""
+
+    ns: str
+    name: str
+    vni: int
+    remote: str
+    port: int
+
+    @property
+    def kind(self) -> str:
+        return "geneve"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+
+class Dummy(NamedTuple):
+    """A device that drops what is sent by it: a place for addresses (existence only)."""
+
+    ns: str
+    name: str
+
+    @property
+    def kind(self) -> str:
+        return "dummy"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+
+class Fou(NamedTuple):
+    """A UDP port of which the kernel takes packets out of packets: ``gue`` with a header that
+    says what is inside, ``fou`` without, where it is of IP ``protocol``."""
+
+    ns: str
+    port: int
+    type: Literal["fou", "gue"]
+    family: Literal["ip", "ip6"] = "ip"
+    protocol: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "fou"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "fou", f"{self.family} {self.port}")
+
+
+class Wireguard(NamedTuple):
+    """A WireGuard device. ``public_key`` tells which private one it has, ``port`` is UDP, and
+    ``fwmark`` that of the packets which it sends, zero for none."""
+
+    ns: str
+    name: str
+    public_key: str
+    port: int
+    fwmark: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "wireguard"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "device", self.name)
+
+
+class WireguardPeer(NamedTuple):
+    """Whom a WireGuard device knows: what is for ``allowed_ips`` (prefixes, sorted as text) is
+    encrypted to it, and nothing else is taken from it.
+
+    ``endpoint`` is ``192.168.1.11:51820`` or ``[fd00::11]:51820``; ``shared_key`` may be empty;
+    ``keepalive_s`` zero for none.
+    """
+
+    ns: str
+    dev: str
+    public_key: str
+    endpoint: str
+    allowed_ips: tuple[str, ...]
+    shared_key: str = ""
+    keepalive_s: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "peer"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "peer", f"{self.dev} {self.public_key}")
 
 
 class Interface(NamedTuple):
@@ -287,10 +452,12 @@ class Fdb(NamedTuple):
 
 
 class Qdisc(NamedTuple):
-    """The root qdisc of a shaped interface: tbf, or htb with one class that holds the rate.
+    """The root qdisc of a shaped interface: tbf, or htb with one class that holds the rate and a
+    bfifo for its queue.
 
-    ``rate_bit`` in bits per second, ``burst_b`` and ``limit_b`` in bytes (``limit_b``
-    is zero for htb, whose leaf is a pfifo of ``limit_p`` packets).
+    ``rate_bit`` in bits per second, a multiple of 8; ``burst_b`` and ``limit_b``, the length of
+    the queue, in bytes. ``parent``: the class of a :class:`Netem` below which it stands,
+    ``10:1``; empty for a root.
     """
 
     ns: str
@@ -299,7 +466,7 @@ class Qdisc(NamedTuple):
     rate_bit: int
     burst_b: int
     limit_b: int
-    limit_p: int
+    parent: str = ""
 
     @property
     def kind(self) -> str:
@@ -308,6 +475,46 @@ class Qdisc(NamedTuple):
     @property
     def key(self) -> Key:
         return (self.ns, "qdisc", self.dev)
+
+
+NETEM_HANDLES: Mapping[Distribution, int] = {"uniform": 0x10, "normal": 0x11, "pareto": 0x12}
+"""By distribution of the jitter, which the kernel tells nobody: the handle says it."""
+
+
+class Netem(NamedTuple):
+    """A root netem: what an interface sends is late, lost, doubled, overtaken or damaged.
+
+    ``limit_p`` in packets, chances in parts per billion. Packets are lost each for itself
+    (``loss_ppb``), or in bursts (``gilbert_ppb``: the chances that a burst begins and ends).
+    ``gap``: of ``reorder_ppb``, 0 where nothing overtakes. ``distribution`` is uniform where
+    ``jitter_us`` is zero.
+    """
+
+    ns: str
+    dev: str
+    limit_p: int
+    delay_us: int = 0
+    jitter_us: int = 0
+    distribution: Distribution = "uniform"
+    loss_ppb: int = 0
+    gilbert_ppb: tuple[int, int] = (0, 0)
+    duplicate_ppb: int = 0
+    reorder_ppb: int = 0
+    gap: int = 0
+    corrupt_ppb: int = 0
+
+    @property
+    def kind(self) -> str:
+        return "netem"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "netem", self.dev)
+
+    @property
+    def handle(self) -> str:
+        """As ``tc`` writes it: ``10:``."""
+        return f"{NETEM_HANDLES[self.distribution]:x}:"
 
 
 class Htb(NamedTuple):
@@ -504,7 +711,7 @@ class Foreign(NamedTuple):
         return (self.ns, self.what, self.name)
 
 
-Device = Bridge | Veth | Vxlan | Tun
+Device = Bridge | Veth | Vxlan | Tun | Tunnel | Geneve | Dummy | Wireguard | OvsDevice
 
 Resource = (
     Netns
@@ -512,13 +719,26 @@ Resource = (
     | Veth
     | Vxlan
     | Tun
+    | Tunnel
+    | Geneve
+    | Dummy
+    | Fou
+    | Wireguard
+    | WireguardPeer
+    | OvsDatapath
+    | OvsVxlan
+    | OvsVport
     | Interface
     | Addr
     | Route
     | Rule
+    | XfrmState
+    | XfrmPolicy
+    | XfrmSa
     | Neigh
     | Fdb
     | Qdisc
+    | Netem
     | Htb
     | TcClass
     | TcFilter

@@ -12,16 +12,25 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePosixPath
 
 from emulator.family import IPV6, family
+from emulator.plan import xfrm
+from emulator.plan.drawing import drawing, in_double_quotes, in_here_document
+from emulator.plan.ovs import KINDS as OVS_KINDS
+from emulator.plan.ovs import ovs_command
 from emulator.plan.plan import Entry, Plan, natural
 from emulator.plan.resources import (
+    BORN,
     Addr,
     Attachment,
     Bridge,
+    Dummy,
     Fdb,
     File,
+    Fou,
+    Geneve,
     Htb,
     Interface,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Process,
@@ -33,12 +42,19 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
 )
-from emulator.plan.text import line
+from emulator.plan.text import fou, line, netem, tunnel
+from emulator.plan.xfrm import XfrmPolicy, XfrmState
+from emulator.secrets import private_half, words
 
-_ON_INTERFACE = ("addr", "qdisc", "class", "filter")
+_OVERLAYS = ("vxlan", "tunnel", "geneve", "tun", "wireguard")
+_ON_INTERFACE = ("peer", "addr", "netem", "qdisc", "class", "filter")
+
 
 _HEAD = """\
 #!/bin/sh
@@ -61,8 +77,8 @@ def script(plan: Plan) -> str:
     """The plan as a POSIX shell script with a section for each namespace.
 
     Needs ``ip``, ``bridge`` and ``tc`` (iproute2), ``sysctl``, and where the plan asks for
-    them ``ethtool`` and ``nft``. Processes, and what a daemon is expected to write, are
-    comments. The order of the text does not depend on the order of the plan.
+    them ``ethtool``, ``nft``, ``wg`` and ``ovs-dpctl``. Processes, and what a daemon is expected to
+    write, are comments. The order of the text does not depend on the order of the plan.
     """
     sections: dict[str, list[Resource]] = {ns: [] for ns in plan.namespaces()}
     notes: dict[str, list[str]] = {}
@@ -72,13 +88,25 @@ def script(plan: Plan) -> str:
         else:
             notes.setdefault(entry.resource.ns, []).append(_note(entry))
     cables = _cables(plan, list(sections))
-    out = [_HEAD, _title("network namespaces")]
+    drawn = sorted({word for found in sections.values() for r in found for word in _drawn(r)})
+    out = [_HEAD]
+    if drawn:
+        out += [_title("keys of its own"), *drawing(drawn)]
+    out.append(_title("network namespaces"))
     out += [f"ip netns add {ns}\n" for ns, found in sections.items() if Netns(ns) in found]
     for ns, found in sections.items():
         out.append(_title(ns))
         out += _section(ns, found, cables.get(ns, []))
         out += sorted(notes.get(ns, []))
     return "".join(out)
+
+
+def _drawn(r: Resource) -> list[str]:
+    if type(r) is XfrmState:
+        return words(r.secret)
+    if type(r) is File:
+        return words(r.text)
+    return words(line(r)) if type(r) is Wireguard or type(r) is WireguardPeer else []
 
 
 def _title(text: str) -> str:
@@ -103,7 +131,7 @@ def _cables(plan: Plan, order: list[str]) -> dict[str, list[Veth]]:
 
 
 def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str]:
-    """One namespace: devices from the ground up, then tables, settings, rules, files."""
+    """One namespace: devices from the ground up, then tables, rules, settings, files."""
     by_kind: dict[str, list[Resource]] = {}
     for r in found:
         by_kind.setdefault(r.kind, []).append(r)
@@ -112,9 +140,13 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
         return sorted(by_kind.get(kind, ()), key=lambda r: natural(r.key[2]))
 
     yield from _part("bridges", map(_command, of("bridge")))
+    yield from _part("devices that lead nowhere", map(_command, of("dummy")))
+    yield from _part("datapaths of Open vSwitch", map(_command, of("ovs-datapath")))
     yield from _part("cables, with an end in this namespace", sorted(_cable(ns, r) for r in cables))
-    overlays = (*of("vxlan"), *of("tun"))
-    tunnels = {r.name: r for r in overlays if type(r) is Vxlan or type(r) is Tun}
+    ports = (*of("ovs-vxlan"), *of("ovs-vport"))
+    yield from _part("ports of a datapath", map(_command, ports))
+    yield from _part("ports that take packets out of packets", map(_command, of("fou")))
+    tunnels = {r.key[2]: r for kind in _OVERLAYS for r in of(kind)}
     interfaces = [r for r in of("interface") if type(r) is Interface]
     # a bridge before its ports, and what stands on other interfaces after these
     bridges = {r.name for r in by_kind.get("bridge", ()) if type(r) is Bridge}
@@ -131,8 +163,11 @@ def _section(ns: str, found: list[Resource], cables: list[Veth]) -> Iterator[str
     )  # a gateway may be reached by one of the others
     yield from _part("routes", map(_command, routes))
     yield from _part("routing rules", map(_command, of("rule")))
-    yield from _part("kernel settings", map(_command, of("sysctl")))
+    yield from _part("IPsec states", map(_command, of("xfrm-state")))
+    yield from _part("IPsec policies", map(_command, of("xfrm-policy")))
     yield from _part("packet filter", map(_command, of("nft")))
+    # some are there once rules have loaded connection tracking
+    yield from _part("kernel settings", _settings(ns, of("sysctl")))
     yield from _part("files", map(_command, of("file")))
     attached = map(_command, of("attachment"))
     yield from _part("attachments (by CNI binaries, not by this script)", attached)
@@ -173,13 +208,41 @@ def _vxlan(r: Vxlan) -> str:
     )
 
 
+def _tunnel(r: Tunnel) -> str:
+    """The kernel may have made a fallback already, or make it when this loads its module."""
+    if r.fallback:
+        add = f"ip -n {r.ns} link add name {r.name} type {r.device} 2>/dev/null"
+        return f"{add} || ip -n {r.ns} link show dev {r.name} >/dev/null\n"
+    return f"ip -n {r.ns} link add name {r.name} type {tunnel(r)}\n"
+
+
+def _wireguard(r: Wireguard) -> str:
+    key, mark = private_half(r.public_key), f" fwmark {r.fwmark:#x}" if r.fwmark else ""
+    wg = f"ip netns exec {r.ns} wg set {r.name}"
+    return (
+        f"ip -n {r.ns} link add name {r.name} type wireguard\n"
+        f'echo "{in_double_quotes(key)}" | {wg} listen-port {r.port}{mark} private-key /dev/stdin\n'
+    )
+
+
+def _peer(r: WireguardPeer) -> str:
+    wg = f'ip netns exec {r.ns} wg set {r.dev} peer "{in_double_quotes(r.public_key)}"'
+    wg += f" endpoint {r.endpoint} allowed-ips {','.join(r.allowed_ips)}"
+    wg += f" persistent-keepalive {r.keepalive_s}" if r.keepalive_s else ""
+    if not r.shared_key:
+        return f"{wg}\n"
+    return f'echo "{in_double_quotes(r.shared_key)}" | {wg} preshared-key /dev/stdin\n'
+
+
 def _interface(r: Interface) -> Iterator[str]:
     """Address generation goes off before the interface is up: later is too late."""
     at = f"ip -n {r.ns} link set dev {r.name}"
     if r.name != "lo":  # which is born as it should be, but for being down
         mac = f" address {r.mac}" if r.mac else ""
         master = f" master {r.master}" if r.master else ""
-        yield f"{at} mtu {r.mtu}{mac}{master} addrgenmode none\n"
+        # of a tunnel that the kernel made, IPv6 knows nothing until it is up
+        none = "" if r.name in BORN else " addrgenmode none"
+        yield f"{at} mtu {r.mtu}{mac}{master}{none}\n"
         offloads = f"tso {_on(r.tso)} gso {_on(r.gso)} gro {_on(r.gro)}"
         offloads += "" if r.tx else " tx off"
         yield f"ip netns exec {r.ns} ethtool -K {r.name} {offloads}\n"
@@ -226,14 +289,15 @@ def _rule(r: Rule) -> str:
 
 def _qdisc(r: Qdisc) -> str:
     tc, rate = f"tc -n {r.ns}", f"rate {r.rate_bit}bit"
+    place = f"parent {r.parent}" if r.parent else "root"
     if r.discipline == "tbf":
         shape = f"tbf {rate} burst {r.burst_b}b limit {r.limit_b}b"
-        return f"{tc} qdisc add dev {r.dev} root handle 1: {shape}\n"
+        return f"{tc} qdisc add dev {r.dev} {place} handle 1: {shape}\n"
     limits = f"{rate} ceil {r.rate_bit}bit burst {r.burst_b}b cburst {r.burst_b}b"
     return (
-        f"{tc} qdisc add dev {r.dev} root handle 1: htb default 1\n"
+        f"{tc} qdisc add dev {r.dev} {place} handle 1: htb default 1\n"
         f"{tc} class add dev {r.dev} parent 1: classid 1:1 htb {limits}\n"
-        f"{tc} qdisc add dev {r.dev} parent 1:1 handle 2: pfifo limit {r.limit_p}\n"
+        f"{tc} qdisc add dev {r.dev} parent 1:1 handle 2: bfifo limit {r.limit_b}b\n"
     )
 
 
@@ -249,10 +313,14 @@ def _filter(r: TcFilter) -> str:
     )
 
 
-def _sysctl(r: Sysctl) -> str:
+def _settings(ns: str, found: list[Resource]) -> Iterator[str]:
     """With slashes, for interface names may hold dots; -e is for settings this kernel lacks."""
-    flags = "-eqw" if r.if_present else "-qw"
-    return f"ip netns exec {r.ns} sysctl {flags} {shlex.quote(f'{r.name}={r.value}')}\n"
+    settings = [r for r in found if type(r) is Sysctl]
+    for flags, optional in (("-qw", False), ("-eqw", True)):
+        words = [shlex.quote(f"{r.name}={r.value}") for r in settings if r.if_present is optional]
+        if words:
+            between = " \\\n    " if len(words) > 1 else " "
+            yield between.join([f"ip netns exec {ns} sysctl {flags}", *words]) + "\n"
 
 
 def _nft(r: NftTable) -> str:
@@ -263,18 +331,21 @@ def _file(r: File) -> str:
     path = f"{r.ns}/{r.path.lstrip('/')}"
     folder = shlex.quote(str(PurePosixPath(path).parent))
     target = shlex.quote(path)
-    if not r.text.endswith("\n"):  # which a here-document always does
+    keys = bool(words(r.text))
+    if not r.text.endswith("\n") and keys:
+        write = f'printf %s "{in_double_quotes(r.text)}" >"$FILES"/{target}\n'
+    elif not r.text.endswith("\n"):  # which a here-document always does
         write = f'printf %s {shlex.quote(r.text)} >"$FILES"/{target}\n'
     else:
-        write = f'cat >"$FILES"/{target} {_here(r.text)}'
+        write = f'cat >"$FILES"/{target} {_here(r.text, keys)}'
     return f'mkdir -p "$FILES"/{folder}\n{write}'
 
 
-def _here(text: str) -> str:
+def _here(text: str, keys: bool = False) -> str:
     end = "EOF"
     while end in text.split("\n"):
         end += "F"
-    return f"<<'{end}'\n{text}{end}\n"
+    return f"<<{end}\n{in_here_document(text)}{end}\n" if keys else f"<<'{end}'\n{text}{end}\n"
 
 
 def _attachment(r: Attachment) -> str:
@@ -302,12 +373,26 @@ _COMMANDS: dict[type, Callable[..., str]] = {
     NftTable: _nft,
     Process: _process,
     Qdisc: _qdisc,
+    Netem: lambda r: (
+        f"tc -n {r.ns} qdisc add dev {r.dev} root handle {r.handle} netem {netem(r)}\n"
+    ),
     Htb: lambda r: f"tc -n {r.ns} qdisc add dev {r.dev} root handle 1: htb default {r.default:x}\n",
     TcClass: _class,
     TcFilter: _filter,
     Route: _route,
     Rule: _rule,
-    Sysctl: _sysctl,
+    Dummy: lambda r: f"ip -n {r.ns} link add name {r.name} type dummy\n",
+    Fou: lambda r: f"ip -n {r.ns} fou add {fou(r)}\n",
+    Geneve: lambda r: (
+        f"ip -n {r.ns} link add name {r.name} type geneve id {r.vni} remote {r.remote}"
+        f" dstport {r.port}\n"
+    ),
+    Tunnel: _tunnel,
     Tun: lambda r: f"ip -n {r.ns} tuntap add dev {r.name} mode tun\n",
     Vxlan: _vxlan,
+    XfrmPolicy: xfrm.policy_command,
+    XfrmState: xfrm.state_command,
+    Wireguard: _wireguard,
+    WireguardPeer: _peer,
+    **dict.fromkeys(OVS_KINDS, ovs_command),
 }

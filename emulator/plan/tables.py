@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
 from emulator.plan.plan import Plan
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Dummy,
     Fdb,
+    Geneve,
     Htb,
     Interface,
     Neigh,
+    Netem,
     Netns,
     Qdisc,
     Route,
@@ -17,14 +21,17 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
 )
 
 End = tuple[str, str]
 """(namespace, interface)."""
 
-_ON_DEVICE = (Neigh, Fdb, Qdisc, Htb, TcClass, TcFilter)
+_ON_DEVICE = (Neigh, Fdb, WireguardPeer, Qdisc, Netem, Htb, TcClass, TcFilter)
 
 
 class Tables:
@@ -36,11 +43,17 @@ class Tables:
         self.bridges: set[End] = set()
         self.veths: list[Veth] = []
         self.vxlans: list[Vxlan] = []
+        self.tunnels: list[Tunnel | Geneve] = []
         self.tuns: set[End] = set()
+        self.datapaths: set[End] = set()
+        self.vports: list[OvsVxlan | OvsVport] = []
         self.interfaces: dict[End, Interface] = {}
         self.addrs: list[Addr] = []
         self.routes: list[Route] = []
-        self.on_device: list[Neigh | Fdb | Qdisc | Htb | TcClass | TcFilter] = []
+        self.wireguards: list[Wireguard] = []
+        self.on_device: list[
+            Neigh | Fdb | WireguardPeer | Qdisc | Netem | Htb | TcClass | TcFilter
+        ] = []
         self.sysctls: list[Sysctl] = []
         for entry in plan:
             r = entry.resource
@@ -62,13 +75,23 @@ class Tables:
                 self.bridges.add((r.ns, r.name))
             elif type(r) is Vxlan:
                 self.vxlans.append(r)
-            elif type(r) is Tun:
+            elif type(r) is Tunnel or type(r) is Geneve:
+                self.tunnels.append(r)
+            elif type(r) is Tun or type(r) is Dummy:
                 self.tuns.add((r.ns, r.name))
+            elif type(r) is Wireguard:
+                self.wireguards.append(r)
+            elif type(r) is OvsDatapath:
+                self.datapaths.add((r.ns, r.name))
+            elif type(r) is OvsVxlan or type(r) is OvsVport:
+                self.vports.append(r)
         self.devices: set[End] = {(ns, "lo") for ns in self.namespaces} | self.bridges | self.tuns
         for pair in self.veths:
             self.devices.add((pair.ns, pair.name))
             self.devices.add((pair.peer_ns, pair.peer))
-        self.devices.update((r.ns, r.name) for r in self.vxlans)
+        self.devices.update((r.ns, r.name) for r in (*self.vxlans, *self.tunnels, *self.wireguards))
+        self.devices |= self.datapaths
+        self.devices.update((r.ns, r.name) for r in self.vports if type(r) is OvsVxlan)
 
 
 class Domains:
@@ -81,6 +104,9 @@ class Domains:
         for config in t.interfaces.values():
             if config.master:
                 self._join((config.ns, config.name), (config.ns, config.master))
+        for port in t.vports:
+            dev = port.dev if type(port) is OvsVport else port.name  # type: ignore[union-attr]
+            self._join((port.ns, dev), (port.ns, port.datapath))
 
     def of(self, end: End) -> End:
         while (up := self._parent.get(end, end)) != end:

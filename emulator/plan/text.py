@@ -7,16 +7,23 @@ import shlex
 from collections.abc import Callable
 from typing import Any
 
+from emulator.plan import xfrm
+from emulator.plan.ovs import KINDS as OVS_KINDS
+from emulator.plan.ovs import ovs_line
 from emulator.plan.resources import (
     Addr,
     Attachment,
     Bridge,
+    Dummy,
     Fdb,
     File,
     Foreign,
+    Fou,
+    Geneve,
     Htb,
     Interface,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Process,
@@ -28,9 +35,13 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
 )
+from emulator.plan.xfrm import XfrmPolicy, XfrmSa, XfrmState
 
 
 def line(resource: Resource) -> str:
@@ -51,6 +62,34 @@ def _interface(r: Interface) -> str:
     )
 
 
+def tunnel(r: Tunnel) -> str:
+    """The attributes of a tunnel as ``ip link add … type`` takes them, its kind first."""
+    local, remote = r.local or "any", r.remote or "any"
+    dev = f" dev {r.parent}" if r.parent else ""
+    if r.device == "ip6tnl":
+        limit = "none" if r.encaplimit < 0 else r.encaplimit
+        mode = "any" if r.any_mode else "ip6ip6"
+        text = f"ip6tnl mode {mode} local {local} remote {remote}{dev} hoplimit {r.ttl}"
+        text += f" encaplimit {limit}"
+    else:
+        mode = "any" if r.any_mode else {"ipip": "ipip", "sit": "ip6ip"}[r.device]
+        text = f"{r.device} mode {mode} local {local} remote {remote}{dev}"
+        text += f" ttl {r.ttl or 'inherit'}"
+        text += f" tos {r.tos if r.tos != 1 else 'inherit'}" if r.tos else ""
+        text += " pmtudisc" if r.pmtudisc else " nopmtudisc"
+    if r.encap != "none":
+        six = "6" if r.device == "ip6tnl" else ""
+        text += f" encap {r.encap} encap-sport {r.sport or 'auto'} encap-dport {r.dport}"
+        text += f" {'' if r.csum else 'no'}encap-csum{six}"
+    return text
+
+
+def fou(r: Fou) -> str:
+    """A listener as ``ip fou add`` takes it."""
+    six = " -6" if r.family == "ip6" else ""
+    return f"port {r.port} {f'ipproto {r.protocol}' if r.type == 'fou' else 'gue'}{six}"
+
+
 def _route(r: Route) -> str:
     text = f"{r.ns} route {'' if r.type == 'unicast' else r.type + ' '}{r.dst}"
     if r.via:
@@ -69,9 +108,54 @@ def _route(r: Route) -> str:
     return text + " onlink" if r.onlink else text
 
 
+def _wireguard(r: Wireguard) -> str:
+    mark = f" fwmark {r.fwmark:#x}" if r.fwmark else ""
+    return f"{r.ns} wireguard {r.name} key of {r.public_key} listen {r.port}{mark}"
+
+
+def _peer(r: WireguardPeer) -> str:
+    text = f"{r.ns} peer {r.dev} {r.public_key} endpoint {r.endpoint}"
+    text += f" allowed {','.join(r.allowed_ips)}"
+    if r.shared_key:
+        text += f" shared {r.shared_key}"
+    return f"{text} keepalive {r.keepalive_s}s" if r.keepalive_s else text
+
+
 def _qdisc(r: Qdisc) -> str:
-    queue = f"limit {r.limit_b}b" if r.discipline == "tbf" else f"limit {r.limit_p}p"
-    return f"{r.ns} qdisc {r.dev} {r.discipline} rate {r.rate_bit}bit burst {r.burst_b}b {queue}"
+    text = f"{r.ns} qdisc {r.dev} {r.discipline} rate {r.rate_bit}bit burst {r.burst_b}b"
+    text += f" limit {r.limit_b}b"
+    return f"{text} parent {r.parent}" if r.parent else text
+
+
+def netem(r: Netem) -> str:
+    """What a netem does, in the words of ``tc``."""
+    words = [f"limit {r.limit_p}"]
+    if r.delay_us:
+        words.append(f"delay {_us(r.delay_us)}")
+        if r.jitter_us:
+            words.append(f"{_us(r.jitter_us)}")
+            words += [f"distribution {r.distribution}"] if r.distribution != "uniform" else []
+    if r.gilbert_ppb != (0, 0):
+        begin, end = map(_percent, r.gilbert_ppb)
+        words.append(f"loss gemodel {begin} {end}")
+    elif r.loss_ppb:
+        words.append(f"loss {_percent(r.loss_ppb)}")
+    if r.duplicate_ppb:
+        words.append(f"duplicate {_percent(r.duplicate_ppb)}")
+    if r.reorder_ppb:
+        words.append(f"reorder {_percent(r.reorder_ppb)} gap {r.gap}")
+    if r.corrupt_ppb:
+        words.append(f"corrupt {_percent(r.corrupt_ppb)}")
+    return " ".join(words)
+
+
+def _us(us: int) -> str:
+    return f"{us / 1000:g}ms" if us % 10 == 0 and us < 10**8 else f"{us}us"
+
+
+def _percent(ppb: int) -> str:
+    whole, rest = divmod(ppb, 10**7)
+    return f"{whole}.{rest:07d}".rstrip("0").rstrip(".") + "%"
 
 
 def _nft(r: NftTable) -> str:
@@ -112,6 +196,13 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
         f"{'learning' if r.learning else 'nolearning'}"
     ),
     Tun: lambda r: f"{r.ns} tun {r.name}",
+    Tunnel: lambda r: f"{r.ns} tunnel {r.name} {tunnel(r)}",
+    Geneve: lambda r: f"{r.ns} geneve {r.name} id {r.vni} remote {r.remote} dstport {r.port}",
+    Dummy: lambda r: f"{r.ns} dummy {r.name}",
+    Fou: lambda r: f"{r.ns} fou {fou(r)}",
+    Wireguard: _wireguard,
+    WireguardPeer: _peer,
+    **dict.fromkeys(OVS_KINDS, ovs_line),
     Interface: _interface,
     Addr: lambda r: f"{r.ns} addr {r.dev} {r.address} scope {r.scope}",
     Route: _route,
@@ -119,6 +210,7 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     Neigh: lambda r: f"{r.ns} neigh {r.dev} {r.address} lladdr {r.lladdr} permanent",
     Fdb: lambda r: f"{r.ns} fdb {r.dev} {r.lladdr} dst {r.dst} self permanent",
     Qdisc: _qdisc,
+    Netem: lambda r: f"{r.ns} netem {r.dev} {r.handle} {netem(r)}",
     Htb: lambda r: f"{r.ns} qdisc {r.dev} htb default {r.default:#x}",
     TcClass: lambda r: (
         f"{r.ns} class {r.dev} 1:{r.minor:x} htb rate {r.rate_bit}bit burst {r.burst_b}b"
@@ -134,5 +226,8 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     File: _file,
     Attachment: _attachment,
     Process: _process,
+    XfrmPolicy: xfrm.policy_line,
+    XfrmState: xfrm.state_line,
+    XfrmSa: xfrm.sa_line,
     Foreign: lambda r: f"{r.ns} foreign {r.what} {r.name} {r.text}",
 }

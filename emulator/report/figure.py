@@ -99,6 +99,8 @@ def caption(
         f"Linux {fingerprint['kernel']}, {fingerprint['cpu_count']} × {fingerprint['cpu_model']}"
         f" (virtualisation: {fingerprint['virtualisation']})."
     )
+    if summary["bench"]:
+        parts.append(f"Bench: {summary['bench']}.")
     if manifest["status"] != "complete":
         parts.append(f"The run is {manifest['status']}: {manifest['why'] or 'not ended'}.")
     parts.append(

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from statistics import median
 from typing import Any, NamedTuple
 
+from emulator.harness.experiment import Pair
 from emulator.harness.store import Row, StoredRun
 from emulator.report.statistics import Array, log_ratios
 
@@ -15,6 +16,7 @@ class Cell(NamedTuple):
 
     ``order`` is the running number of the cell, by block; ``failures`` has a reason for each
     block without a value, ``excluded`` the number of blocks that an exclusion took out, by name.
+    ``unsupported`` is what this bench lacks for it, or empty.
     """
 
     metric: str
@@ -26,6 +28,7 @@ class Cell(NamedTuple):
     order: Mapping[int, int]
     failures: tuple[str, ...]
     excluded: Mapping[str, int]
+    unsupported: str = ""
 
 
 class Paired(NamedTuple):
@@ -51,7 +54,7 @@ def cells(run: StoredRun) -> list[Cell]:
     for row in run.complete():
         rows.setdefault((row.metric, row.condition), []).append(row)
     conditions = [one["name"] for one in run.manifest["conditions"]]
-    declared = [one["name"] for one in run.manifest["metrics"]]
+    declared = [one["name"] for kind in ("metrics", "counts") for one in run.manifest.get(kind, ())]
     names = declared + sorted({metric for metric, _ in rows} - set(declared))
     return [
         _cell(rows[metric, condition])
@@ -68,9 +71,12 @@ def _cell(rows: list[Row]) -> Cell:
     order: dict[int, int] = {}
     failures: list[str] = []
     out: dict[str, set[int]] = {}
+    lacking = ""
     for row in rows:
         if row.excluded:
             out.setdefault(row.excluded, set()).add(row.block)
+        elif row.unsupported:
+            lacking = row.failure
         elif row.value is None:
             failures.append(f"block {row.block}: {row.failure}")
         else:
@@ -79,12 +85,12 @@ def _cell(rows: list[Row]) -> Cell:
     return Cell(
         first.metric, first.unit, first.condition, first.arm, first.factors,
         {block: median(found) for block, found in sorted(values.items())}, order,
-        tuple(failures), {name: len(blocks) for name, blocks in sorted(out.items())},
+        tuple(failures), {name: len(blocks) for name, blocks in sorted(out.items())}, lacking,
     )  # fmt: skip
 
 
 def pairs(run: StoredRun, found: Iterable[Cell], *, twins: bool | None = None) -> list[Paired]:
-    """The declared pairs of the declared metrics, wherever both arms have equal factors.
+    """The declared pairs of the declared metrics, where they hold and both arms have equal factors.
 
     ``twins`` True: only A/A pairs, False: only the others.  A block in which a value is missing
     or not above 0 has no ratio and is left out.
@@ -92,12 +98,14 @@ def pairs(run: StoredRun, found: Iterable[Cell], *, twins: bool | None = None) -
     by_place = {(one.metric, one.arm, _key(one.factors)): one for one in found}
     result = []
     for metric in (one["name"] for one in run.manifest["metrics"]):
-        for pair in run.manifest["pairs"]:
-            if twins is not None and pair["twin"] != twins:
+        for pair in (Pair(**one) for one in run.manifest["pairs"]):
+            if twins is not None and pair.twin != twins:
                 continue
             for (name, arm, factors), treatment in by_place.items():
-                baseline = by_place.get((metric, pair["baseline"], factors))
-                if name == metric and arm == pair["treatment"] and baseline:
+                baseline = by_place.get((metric, pair.baseline, factors))
+                if name != metric or arm != pair.treatment or not baseline:
+                    continue
+                if pair.holds(metric, treatment.factors):
                     blocks = tuple(
                         block
                         for block in sorted(treatment.values.keys() & baseline.values.keys())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,6 +39,18 @@ def ratios(
 def factors(run: StoredRun, metric: str) -> list[Mapping[str, Any]]:
     """The factors of the conditions in which a metric has values."""
     return [cell.factors for cell in cells(run) if cell.metric == metric and cell.values]
+
+
+def sameness(found: Sequence[Cell]) -> str:
+    """Whether what ought to be the same in every block is, in words for a caption."""
+    several = [cell for cell in found if len(cell.values) > 1]
+    differ = [cell for cell in several if len(set(cell.values.values())) > 1]
+    if not several:
+        return "no two blocks to compare"
+    if not differ:
+        return "equal in all blocks"
+    names = ", ".join(f"{cell.metric} of {cell.condition}" for cell in differ)
+    return f"{len(differ)} of {len(several)} values differ between blocks ({names})"
 
 
 def groups(run: StoredRun, metric: str, label: Callable[[Cell], str]) -> list[Group]:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from emulator.harness.bench import Bench
 from emulator.harness.store import StoredRun
 from emulator.report import statistics
 from emulator.report.pairing import Cell, cells, pairs, twin_logs
@@ -17,7 +18,7 @@ def summarise(run: StoredRun) -> dict[str, Any]:
 
     ``comparisons`` and ``noise_floor`` are as docs/results-format.md says, ratios dimensionless
     and treatment over baseline.  ``cells`` has the absolute values with their units, ``notes``
-    what a reader should know.
+    what a reader should know, ``bench`` where all of it was measured, empty for natively.
     """
     found = cells(run)
     twins = {metric: np.concatenate(list(logs.values())) for metric, logs in twin_logs(run).items()}
@@ -30,6 +31,8 @@ def summarise(run: StoredRun) -> dict[str, Any]:
     for pair in pairs(run, found):
         treatment, baseline = pair.treatment, pair.baseline
         title = f"{pair.metric}: {treatment.condition} / {baseline.condition}"
+        if not pair.blocks and (treatment.unsupported or baseline.unsupported):
+            continue
         if not pair.blocks:
             notes.append(f"{title}: no block has both values, so there is no ratio")
             continue
@@ -54,6 +57,7 @@ def summarise(run: StoredRun) -> dict[str, Any]:
         unpaired = len(treatment.values.keys() & baseline.values.keys()) - len(pair.blocks)
         if unpaired:
             notes.append(f"{title}: {unpaired} blocks with a value not above 0 have no ratio")
+    notes += _unsupported(found)
     notes += [note for cell in found for note in _cell_notes(cell)]
     notes += _unsteady(run, floors)
     for metric in run.manifest["headline"]:
@@ -69,6 +73,7 @@ def summarise(run: StoredRun) -> dict[str, Any]:
         "noise_floor": floors,
         "cells": [_cell(one) for one in found],
         "notes": notes,
+        "bench": Bench.of_fingerprint(run.manifest["fingerprint"]).words(),
     }
 
 
@@ -78,11 +83,24 @@ def _cell(cell: Cell) -> dict[str, Any]:
         "metric": cell.metric, "unit": cell.unit, "condition": cell.condition, "arm": cell.arm,
         "factors": dict(cell.factors), "n": len(values), "failed": len(cell.failures),
         "excluded": dict(cell.excluded), "median": None, "ci": [None, None],
+        "unsupported": cell.unsupported,
     }  # fmt: skip
     if len(values):
         low, high, _ = statistics.median_interval(values)
         row.update(median=float(np.median(values)), ci=[low, high])
     return row
+
+
+def _unsupported(found: Iterable[Cell]) -> Iterable[str]:
+    """What was not measured at all, one note for each reason."""
+    lacking: dict[str, list[Cell]] = {}
+    for cell in found:
+        if cell.unsupported:
+            lacking.setdefault(cell.unsupported, []).append(cell)
+    for why, cells_ in lacking.items():
+        metrics = ", ".join(dict.fromkeys(cell.metric for cell in cells_))
+        conditions = ", ".join(dict.fromkeys(cell.condition for cell in cells_))
+        yield f"unsupported ({why}): {metrics} of {conditions}"
 
 
 def _cell_notes(cell: Cell) -> Iterable[str]:

@@ -12,11 +12,15 @@ from emulator.report.statistics import FEWEST_BLOCKS, TOO_FEW
 
 
 class Table(NamedTuple):
-    """Text cells under headings; ``right`` names the headings of right-aligned columns."""
+    """Text cells under headings; ``right`` names the headings of right-aligned columns.
+
+    ``bench`` is where all of it was measured, empty for natively; every form says it.
+    """
 
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     right: frozenset[str]
+    bench: str = ""
 
 
 _SCALES = {
@@ -46,7 +50,8 @@ def ratios(summary: Mapping[str, Any]) -> Table:
             )
         )
     headings = ("metric", "ratio of", "factors", "ratio", "95 % interval", "n", "verdict")
-    return Table(headings, tuple(rows), frozenset({"ratio", "95 % interval", "n"}))
+    right = frozenset({"ratio", "95 % interval", "n"})
+    return Table(headings, tuple(rows), right, summary["bench"])
 
 
 def values(summary: Mapping[str, Any]) -> Table:
@@ -54,6 +59,9 @@ def values(summary: Mapping[str, Any]) -> Table:
     rows = []
     for row in summary["cells"]:
         where = (row["metric"], row["arm"], _factors(row["factors"]))
+        if row["unsupported"]:
+            rows.append((*where, f"unsupported: {row['unsupported']}", "", "", ""))
+            continue
         if row["median"] is None:
             rows.append((*where, "–", "", row["unit"], "0"))
             continue
@@ -71,13 +79,14 @@ def values(summary: Mapping[str, Any]) -> Table:
             )
         )
     headings = ("metric", "mode", "factors", "median", "95 % interval", "unit", "n")
-    return Table(headings, tuple(rows), frozenset({"median", "95 % interval", "n"}))
+    right = frozenset({"median", "95 % interval", "n"})
+    return Table(headings, tuple(rows), right, summary["bench"])
 
 
 def spread(cell: Mapping[str, Any], scale: float = 1.0) -> str:
     """``4.34 [4.10, 4.52]``: a cell of a summary, divided by ``scale``. ``failed`` for no value."""
     if cell["median"] is None:
-        return "failed"
+        return "unsupported" if cell["unsupported"] else "failed"
     low, high = (end / scale for end in cell["ci"])
     median = cell["median"] / scale
     digits = _digits(high - low, abs(median))
@@ -100,6 +109,8 @@ def text(table: Table) -> str:
     for row in table.rows:
         lines.append(_aligned(table, ("" if row[0] == before else row[0], *row[1:]), widths))
         before = row[0]
+    if table.bench:
+        lines.append(f"bench: {table.bench}")
     return "\n".join(lines) + "\n"
 
 
@@ -115,12 +126,14 @@ def markdown(table: Table) -> str:
     """A pipe table."""
     rule = ("---:" if heading in table.right else "---" for heading in table.headings)
     rows = ([cell.replace("|", "&#124;") for cell in row] for row in table.rows)
-    return "".join(f"| {' | '.join(row)} |\n" for row in (table.headings, rule, *rows))
+    lines = "".join(f"| {' | '.join(row)} |\n" for row in (table.headings, rule, *rows))
+    return lines + (f"\nBench: {table.bench}.\n" if table.bench else "")
 
 
 def csv(table: Table) -> str:
-    """Comma-separated, the text of the cells."""
-    return as_csv([dict(zip(table.headings, row, strict=True)) for row in table.rows])
+    """Comma-separated, the text of the cells; the bench as one column more."""
+    bench = {"bench": table.bench} if table.bench else {}
+    return as_csv([dict(zip(table.headings, row, strict=True)) | bench for row in table.rows])
 
 
 def latex(table: Table) -> str:
@@ -128,6 +141,9 @@ def latex(table: Table) -> str:
     columns = "".join("r" if heading in table.right else "l" for heading in table.headings)
     body = "".join(f"{' & '.join(_spanning(row))} \\\\\n" for row in table.rows)
     head = " & ".join(map(_escaped, table.headings))
+    if table.bench:
+        width = len(table.headings)
+        body += f"\\midrule\n\\multicolumn{{{width}}}{{l}}{{Bench: {_escaped(table.bench)}}} \\\\\n"
     return (
         f"\\begin{{tabular}}{{{columns}}}\n\\toprule\n{head} \\\\\n\\midrule\n{body}"
         "\\bottomrule\n\\end{tabular}\n"

@@ -14,7 +14,7 @@ from pydantic import BaseModel, ValidationError
 from emulator.cni.options import PLUGINS
 from emulator.cni.options.plugin import NetworkOptions
 from emulator.spec.findings import Findings, nearest, one_of, show
-from emulator.spec.model import LIST, MAPPING
+from emulator.spec.grammar import LIST, MAPPING
 from emulator.spec.reader import Trouble
 from emulator.spec.resolved import Place
 from emulator.spec.tree import Loc, Mark, Source, get, grown, located, plain, with_value, without
@@ -177,7 +177,9 @@ def _fields(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
             models = models[-1:]
         elif issubclass(models[0], NetworkOptions):
             models = [PLUGINS[str(piece)].options]
-    return list(dict.fromkeys(name for m in models for name in m.model_fields))
+    # its own before those that it has from what it is a kind of
+    own = [name for m in models for name in m.__annotations__ if name in m.model_fields]
+    return list(dict.fromkeys((*own, *(name for m in models for name in m.model_fields))))
 
 
 def _elsewhere(model: type[BaseModel], source: Source, loc: tuple[str | int, ...]) -> str:

@@ -7,6 +7,8 @@ from typing import Any
 import yaml
 
 from emulator.cni.options import PLUGINS
+from emulator.spec.link_values import share_text, time_text
+from emulator.spec.medium import Ends, Medium
 from emulator.spec.pods import BANDWIDTH, shorthand
 from emulator.spec.resolved import (
     Bgp,
@@ -16,8 +18,8 @@ from emulator.spec.resolved import (
     Network,
     Node,
     Pod,
-    Rate,
     ResolvedSpec,
+    Router,
     Segment,
 )
 from emulator.spec.scalars import plain_scalar
@@ -56,7 +58,7 @@ def _cluster(spec: ResolvedSpec, per_node: int) -> dict[str, Any]:
         "routing": spec.routing,
         **({"bgp": _bgp(spec.bgp)} if spec.routing == "bgp" else {}),
         "segments": {s.name: _segment(s) for s in spec.segments},
-        "routers": {r.name: {"segments": list(r.segments)} for r in spec.routers},
+        "routers": {r.name: _router(r) for r in spec.routers},
         "hosts": {h.name: _station(h) for h in spec.hosts},
         "links": _links(spec.links),
     }
@@ -93,25 +95,56 @@ def _segment(segment: Segment) -> dict[str, Any]:
     fields: dict[str, Any] = {"cidr": _one_or_two(segment.cidrs)}
     if segment.switches:
         fields["switches"] = {
-            s.name: ({"uplink": s.uplink} if s.uplink else {}) | _rate(s.rate)
+            s.name: ({"uplink": s.uplink} if s.uplink else {}) | _ends(s.ends)
             for s in segment.switches
         }
-    return fields
+    return fields | _ends(segment.ends)
+
+
+def _router(router: Router) -> dict[str, Any]:
+    links = {segment: _ends(ends) for segment, ends in router.links}
+    return {"segments": list(router.segments), **({"links": links} if links else {})}
 
 
 def _station(station: Node | Host) -> dict[str, Any]:
     fields = {"segment": station.segment, "interface": station.interface}
-    return fields | ({"switch": station.switch} if station.switch else {}) | _rate(station.rate)
+    return fields | ({"switch": station.switch} if station.switch else {}) | _ends(station.ends)
 
 
-def _rate(rate: Rate | None) -> dict[str, Any]:
-    if rate is None:
-        return {}
-    return {"rate": {"value": rate_text(rate.bits_per_second), "by": rate.by}}
+def _ends(ends: Ends) -> dict[str, Any]:
+    one_way = {"egress": _medium(ends.egress), "ingress": _medium(ends.ingress)}
+    return _medium(ends.both) | {way: said for way, said in one_way.items() if said}
+
+
+def _medium(medium: Medium) -> dict[str, Any]:
+    fields: dict[str, Any] = {}
+    if medium.rate is not None:
+        rate = medium.rate
+        fields["rate"] = {"value": rate_text(rate.bits_per_second), "by": rate.by}
+    if medium.delay is not None:
+        fields["delay"] = time_text(medium.delay.us)
+        if medium.delay.jitter_us:
+            fields["delay"] = {
+                "value": time_text(medium.delay.us),
+                "jitter": time_text(medium.delay.jitter_us),
+                "distribution": medium.delay.distribution,
+            }
+    if medium.loss is not None:
+        fields["loss"] = share_text(medium.loss.ppb)
+        if medium.loss.correlation_ppb:
+            correlation = share_text(medium.loss.correlation_ppb)
+            fields["loss"] = {"value": fields["loss"], "correlation": correlation}
+    if medium.duplicate_ppb is not None:
+        fields["duplicate"] = share_text(medium.duplicate_ppb)
+    if medium.reorder is not None:
+        fields["reorder"] = {"value": share_text(medium.reorder.ppb), "gap": medium.reorder.gap}
+    if medium.corrupt_ppb is not None:
+        fields["corrupt"] = share_text(medium.corrupt_ppb)
+    return fields
 
 
 def _links(links: Links) -> dict[str, Any]:
-    return {"mtu": links.mtu, "offload": links.offload, **_rate(links.rate)}
+    return {"mtu": links.mtu, "offload": links.offload, **_ends(links.ends)}
 
 
 def _per_node(spec: ResolvedSpec) -> int:

@@ -95,6 +95,12 @@ def check_families(spec: ResolvedSpec, pod_cidr: Place, mtu: Place, findings: Fi
             "IPv4 networks only: this version has no IPv6 for it",
             f"with IPv6: {'; '.join(_with_ipv6())}",
         )
+    elif network.backend in PLUGINS[network.plugin].with_ipv4 and len(spec.pod_cidrs) == 1:
+        findings.add(
+            pod_cidr,
+            f"IPv6 alone with plugin {network.plugin} and backend {network.backend}",
+            "a network of IPv4 beside it: what the backend is called for is of IPv4",
+        )
     if spec.links.mtu < LEAST_MTU_B:
         findings.add(mtu, f"{spec.links.mtu} bytes with IPv6", f"at least {LEAST_MTU_B} bytes")
     return good

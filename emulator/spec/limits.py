@@ -38,3 +38,10 @@ about 2 to 4 Gbit/s when frames are cut to the MTU before the cable (``wire``), 
 Gbit/s when 64 KiB packets cross it whole (``full``), and well under 1 Gbit/s when every
 device handles every packet singly (``off``). tbf and htb themselves take 64-bit rates.
 """
+
+SLOWEST_BITS: Final = 8_000
+"""The slowest shaped link, in bit/s.
+
+The kernel keeps a burst as the time that it takes, in 32 bits of 64 ns: 275 s. The longest burst
+(64 KiB and an MTU as large) takes 132 s at this rate; an ordinary packet of 64 KiB takes 66 s.
+"""

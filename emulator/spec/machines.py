@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from emulator.spec import limits
-from emulator.spec.findings import one_of
+from emulator.spec.findings import nearest, one_of
+from emulator.spec.impaired import make_ends
+from emulator.spec.medium import Ends
 from emulator.spec.model import (
     BgpDoc,
     HostDoc,
     LinksDoc,
     NodeCount,
     NodeEntry,
-    RateDoc,
     RouterDoc,
     SegmentDoc,
 )
 from emulator.spec.references import References
-from emulator.spec.resolved import Bfd, Bgp, Host, Links, Node, Rate, Router, Switch
-from emulator.spec.tree import Loc
-from emulator.spec.values import rate_text
+from emulator.spec.resolved import Bfd, Bgp, Host, Links, Node, Router, Switch
 
 _UNDERLAY = ("spec", "underlay")
 
@@ -35,7 +33,20 @@ def make_routers(routers: Mapping[str, RouterDoc], refs: References) -> Iterator
                 refs.findings.add(place, f'"{segment}" a second time', "each segment once")
             elif refs.segment(segment, place):
                 joined.append(segment)
-        yield Router(name, tuple(joined), refs.at(*here, key=True))
+        yield Router(name, tuple(joined), refs.at(*here, key=True), _links(name, doc, refs))
+
+
+def _links(router: str, doc: RouterDoc, refs: References) -> tuple[tuple[str, Ends], ...]:
+    """What is said of a router's cables; a finding for a segment that it does not stand in."""
+    made = []
+    for segment, said in doc.links.items():
+        here = (*_UNDERLAY, "routers", router, "links", segment)
+        if segment not in doc.segments:
+            expected = one_of(dict.fromkeys(doc.segments))
+            hint = nearest(segment, doc.segments)
+            refs.findings.add(refs.at(*here, key=True), f'"{segment}"', expected, hint)
+        made.append((segment, make_ends(said, here, refs)))
+    return tuple(made)
 
 
 def make_hosts(hosts: Mapping[str, HostDoc], refs: References) -> Iterator[Host]:
@@ -49,7 +60,7 @@ def make_hosts(hosts: Mapping[str, HostDoc], refs: References) -> Iterator[Host]
                 doc.interface,
                 refs.at(*here, key=True),
                 refs.switch(doc.switch, doc.segment, refs.at(*here, "switch")),
-                make_rate(doc.rate, here, refs),
+                make_ends(doc, here, refs),
             )
 
 
@@ -69,14 +80,14 @@ def make_switches(segment: str, doc: SegmentDoc, refs: References) -> tuple[Swit
                 f"{one_of(above)}, the switches above it" if above else "no uplink at the first",
                 "switches are a tree, for a loop would go round with every broadcast",
             )
-        rate = make_rate(switch.rate, (*here, name), refs)
-        made.append(Switch(name, switch.uplink or "", rate))
+        ends = make_ends(switch, (*here, name), refs)
+        made.append(Switch(name, switch.uplink or "", ends))
     return tuple(made)
 
 
 def make_links(doc: LinksDoc, refs: References) -> Links:
     """The settings of all cables."""
-    return Links(doc.mtu, doc.offload, make_rate(doc.rate, (*_UNDERLAY, "links"), refs))
+    return Links(doc.mtu, doc.offload, make_ends(doc, (*_UNDERLAY, "links"), refs))
 
 
 def make_bgp(doc: BgpDoc | None) -> Bgp:
@@ -85,25 +96,6 @@ def make_bgp(doc: BgpDoc | None) -> Bgp:
         return Bgp()
     bfd = Bfd(doc.bfd.interval, doc.bfd.multiplier) if doc.bfd else None
     return Bgp(doc.holdTime // 1000, bfd)
-
-
-def make_rate(doc: RateDoc | int | None, here: Loc, refs: References) -> Rate | None:
-    """The rate in the field ``rate`` of ``here``; a finding where the bench cannot carry it."""
-    if doc is None:
-        return None
-    rate = Rate(doc.value, doc.by) if isinstance(doc, RateDoc) else Rate(doc, "tbf")
-    limit = limits.RATE_BITS[refs.offload]
-    unsure = refs.checked.unsure(*_UNDERLAY, "links", "offload")
-    if rate.bits_per_second > limit and not unsure:
-        refs.findings.add(
-            refs.at(*here, "rate"),
-            f"{rate_text(rate.bits_per_second)} with offload {refs.offload}",
-            f"at most {rate_text(limit)}, which one processor core carries for sure",
-            "the limits are "
-            + ", ".join(f"{rate_text(b)} ({o})" for o, b in limits.RATE_BITS.items())
-            + "; without a rate a cable is as fast as the machine",
-        )
-    return rate
 
 
 def make_nodes(doc: NodeCount | list[NodeEntry], refs: References) -> tuple[Node, ...]:
@@ -123,7 +115,7 @@ def make_nodes(doc: NodeCount | list[NodeEntry], refs: References) -> tuple[Node
                     entry.interface,
                     refs.at(*here, "name"),
                     refs.switch(entry.switch, segment, refs.at(*here, "switch")),
-                    make_rate(entry.rate, here, refs),
+                    make_ends(entry, here, refs),
                 )
             )
     return tuple(nodes)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag
+from pydantic import Discriminator, Field, Tag
 
 from emulator.cni.options import AnyNetwork
 from emulator.spec import limits
+from emulator.spec.cabling import CableDoc
+from emulator.spec.grammar import LIST, MAPPING, SCALAR, Grammar
 from emulator.spec.resolved import Offload
 from emulator.spec.values import (
     Argument,
-    BitsPerSecond,
     Cidrs,
     ClassName,
     CongestionControl,
@@ -30,39 +31,20 @@ from emulator.spec.values import (
     VariableName,
 )
 
-LIST, MAPPING, SCALAR = "<list>", "<mapping>", "<scalar>"
 
-
-class Grammar(BaseModel):
-    """No field but the known ones, no value turned into another type."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
-
-
-class RateDoc(Grammar):
-    """A rate and the queueing discipline that enforces it."""
-
-    value: BitsPerSecond
-    by: Literal["tbf", "htb"] = "tbf"
-
-
-RateField = Annotated[
-    Annotated[BitsPerSecond, Tag(SCALAR)] | Annotated[RateDoc, Tag(MAPPING)],
-    Discriminator(lambda value: MAPPING if isinstance(value, dict) else SCALAR),
-]
-
-
-class SwitchDoc(Grammar):
-    """One of several switches of a segment."""
+class SwitchDoc(CableDoc):
+    """One of several switches of a segment; what is said of its cable is of that to the uplink."""
 
     uplink: str | None = Field(
         default=None, description="the switch above; only the first one has none"
     )
-    rate: RateField | None = Field(default=None, description="shape the cable to the uplink")
 
 
-class SegmentDoc(Grammar):
-    """A layer-2 domain with one switch, or a tree of them. A /31 is a point-to-point link."""
+class SegmentDoc(CableDoc):
+    """A layer-2 domain with one switch, or a tree of them. A /31 is a point-to-point link.
+
+    What is said of cables is of all of them, of a link of the way from router to router.
+    """
 
     cidr: Cidrs = Field(description="a network, or [IPv4, IPv6] for dual stack")
     switches: dict[Name, SwitchDoc] | None = Field(
@@ -74,25 +56,24 @@ class RouterDoc(Grammar):
     """A router; it has an interface in each of its segments."""
 
     segments: list[str] = Field(min_length=1)
+    links: dict[str, CableDoc] = Field(default={}, description="its cables, by segment")
 
 
-class HostDoc(Grammar):
+class HostDoc(CableDoc):
     """A host outside the cluster."""
 
     segment: str
     interface: InterfaceName = "eth0"
     switch: str | None = Field(default=None, description="a switch of the segment, else the first")
-    rate: RateField | None = Field(default=None, description="shape this cable, else links.rate")
 
 
-class LinksDoc(Grammar):
+class LinksDoc(CableDoc):
     """Settings of every cable of the underlay."""
 
     mtu: int = Field(default=1500, ge=68, le=65535, description="bytes of the largest IP packet")
     offload: Offload = Field(
         default="wire", description='what is segmented where; write "off" in quotes'
     )
-    rate: RateField | None = Field(default=None, description="shape every cable, for example 1gbit")
 
 
 class LeafSpineDoc(Grammar):
@@ -149,7 +130,7 @@ class UnderlayDoc(Grammar):
     segments: dict[Name, SegmentDoc] = Field(
         default={"rack": SegmentDoc(cidr="192.168.50.0/24")}, min_length=1
     )
-    routers: dict[Name, RouterDoc] = {}
+    routers: dict[Name, RouterDoc] = Field(default={})
     hosts: dict[Name, HostDoc] = Field(default={}, description="hosts outside the cluster")
     links: LinksDoc = LinksDoc()
 
@@ -164,14 +145,13 @@ class NodeCount(Grammar):
     prefix: NamePrefix = "n"
 
 
-class NodeEntry(Grammar):
+class NodeEntry(CableDoc):
     """A node by name."""
 
     name: Name
     segment: str | None = Field(default=None, description="may be left out when there is only one")
     interface: InterfaceName = "eth0"
     switch: str | None = Field(default=None, description="a switch of the segment, else the first")
-    rate: RateField | None = Field(default=None, description="shape this cable, else links.rate")
 
 
 class PodCount(Grammar):
@@ -186,9 +166,9 @@ class PodEntry(Grammar):
     name: Name
     node: str
     namespace: Name = "default"
-    labels: dict[LabelKey, LabelValue] = {}
+    labels: dict[LabelKey, LabelValue] = Field(default={})
     hostNetwork: bool = False
-    command: list[Argument] = []
+    command: list[Argument] = Field(default=[])
 
 
 def _form(value: Any) -> str:
@@ -227,7 +207,7 @@ class ClusterSpec(Grammar):
     pods: Annotated[
         Annotated[PodCount, Tag(MAPPING)] | Annotated[list[PodEntry], Tag(LIST)],
         Discriminator(_form),
-    ] = []
+    ] = Field(default=[])
 
 
 class ClusterMetadata(Grammar):
@@ -257,9 +237,9 @@ class ContainerDoc(Grammar):
 
     name: Name
     image: str | None = None
-    command: list[Argument] = []
-    args: list[Argument] = []
-    env: list[EnvVar] = []
+    command: list[Argument] = Field(default=[])
+    args: list[Argument] = Field(default=[])
+    env: list[EnvVar] = Field(default=[])
 
 
 class PodSpec(Grammar):
@@ -276,8 +256,8 @@ class PodMetadata(Grammar):
 
     name: Name
     namespace: Name = "default"
-    labels: dict[LabelKey, LabelValue] = {}
-    annotations: dict[str, str] = {}
+    labels: dict[LabelKey, LabelValue] = Field(default={})
+    annotations: dict[str, str] = Field(default={})
 
 
 class PodDocument(Grammar):

@@ -16,6 +16,7 @@ from emulator.spec import families, limits
 from emulator.spec.attached import attached_files, check_attached
 from emulator.spec.check import Checked
 from emulator.spec.findings import Findings, nearest, one_of
+from emulator.spec.impaired import check_media, make_ends
 from emulator.spec.machines import (
     make_bgp,
     make_hosts,
@@ -66,6 +67,7 @@ def resolve(
                 cidrs,
                 at(*_UNDERLAY, "segments", name, key=True),
                 make_switches(name, spec.underlay.segments[name], refs),
+                make_ends(spec.underlay.segments[name], (*_UNDERLAY, "segments", name), refs),
             )
             for name, cidrs in families.segment_cidrs(spec).items()
         ),
@@ -97,12 +99,13 @@ def resolve(
             "say routing: bgp under spec.underlay",
         )
     pod_cidr = at("spec", "podCIDR")
-    if not resolved.ipv6:  # what has IPv6 has no such options
-        for option, *words in spec.network.contradictions(resolved.pod_cidr):
-            findings.add(at("spec", "network", option), *words)
+    for option, *words in spec.network.contradictions(resolved.pod_cidrs):
+        findings.add(at("spec", "network", option), *words)
     check_attached(resolved, checked.source, findings)
     _check_node_prefix(resolved.network, checked.source, findings)
     check_segments(resolved, pod_cidr, findings)
+    if not checked.unsure(*_UNDERLAY):
+        check_media(resolved, checked.source, findings)
     mtu = at(*_UNDERLAY, "links", "mtu")
     fit = families.check_families(resolved, pod_cidr, mtu, findings)
     addresses = _addresses(resolved, pod_cidr, findings) if fit else None
@@ -209,11 +212,12 @@ def _check_node_prefix(network: Network, source: Source, findings: Findings) -> 
 
 def _addresses(spec: ResolvedSpec, pod_cidr: Place, findings: Findings) -> Addressing | None:
     """All addresses, None when they do not fit; what is said of the spec is of podCIDR."""
-    segments = {str(segment.place): segment.place for segment in spec.segments}
+    places = {str(segment.place): segment.place for segment in spec.segments}
+    places[str(spec.network.place)] = spec.network.place
     try:
         return allocate(spec)
     except SpecError as error:
         for problem in error.problems:
             if not isinstance(problem, str):
-                findings.add(segments.get(problem.place, pod_cidr), *problem[1:])
+                findings.add(places.get(problem.place, pod_cidr), *problem[1:])
         return None

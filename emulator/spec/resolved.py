@@ -11,6 +11,8 @@ from __future__ import annotations
 import json
 from typing import Final, Literal, NamedTuple
 
+from emulator.spec.medium import Ends
+
 Offload = Literal["full", "wire", "off"]
 Routing = Literal["static", "bgp"]
 
@@ -35,43 +37,37 @@ class Place(NamedTuple):
         return f"{self.file}:{self.line}:{self.column}: {self.path}"
 
 
-class Rate(NamedTuple):
-    """A shaped link: the rate is enforced on transmit at both ends of the cable."""
-
-    bits_per_second: int
-    by: Literal["tbf", "htb"]
-
-
 class Links(NamedTuple):
-    """Settings of every underlay cable; ``rate`` is None when unshaped."""
+    """Settings of every underlay cable; ``ends`` where no narrower place says otherwise."""
 
     mtu: int
     offload: Offload
-    rate: Rate | None
+    ends: Ends = Ends()
 
 
 class Switch(NamedTuple):
     """One of several switches of a segment, below the switch ``uplink`` (empty for the first).
 
-    ``rate`` is that of the cable to the uplink, None for that of all cables.
+    ``ends`` is said of the cable to the uplink, which is its egress.
     """
 
     name: str
     uplink: str
-    rate: Rate | None = None
+    ends: Ends = Ends()
 
 
 class Segment(NamedTuple):
     """A layer-2 domain. One switch of its name, or a tree of ``switches``, the first at its root.
 
     A network namespace has the name of a switch. ``cidrs`` are of the families of the pods'
-    networks, in their order.
+    networks, in their order. ``ends`` is said of all its cables.
     """
 
     name: str
     cidrs: tuple[str, ...]
     place: Place
     switches: tuple[Switch, ...] = ()
+    ends: Ends = Ends()
 
     @property
     def is_link(self) -> bool:
@@ -91,11 +87,15 @@ class Segment(NamedTuple):
 
 
 class Router(NamedTuple):
-    """Joins segments; interface ``eth<i>`` stands in ``segments[i]``."""
+    """Joins segments; interface ``eth<i>`` stands in ``segments[i]``.
+
+    ``links``: what is said of its cables, by segment.
+    """
 
     name: str
     segments: tuple[str, ...]
     place: Place
+    links: tuple[tuple[str, Ends], ...] = ()
 
 
 class Bfd(NamedTuple):
@@ -121,14 +121,13 @@ class Host(NamedTuple):
     interface: str
     place: Place
     switch: str = ""
-    rate: Rate | None = None
+    ends: Ends = Ends()
 
 
 class Node(NamedTuple):
     """A node of the cluster; ``interface`` names its uplink (``eth0``).
 
-    ``switch`` is one of its segment's (empty: the first), ``rate`` that of its cable (None:
-    that of all cables).
+    ``switch`` is one of its segment's (empty: the first), ``ends`` what is said of its cable.
     """
 
     name: str
@@ -136,7 +135,7 @@ class Node(NamedTuple):
     interface: str
     place: Place
     switch: str = ""
-    rate: Rate | None = None
+    ends: Ends = Ends()
 
 
 class Container(NamedTuple):

@@ -6,6 +6,7 @@ from collections import Counter
 from ipaddress import ip_network
 
 from emulator.cni.options import PLUGINS
+from emulator.family import family
 from emulator.ipam import Addressing
 from emulator.spec import limits
 from emulator.spec.findings import Findings
@@ -100,8 +101,12 @@ def warn_of_missing_routers(spec: ResolvedSpec, warnings: Findings) -> None:
 def warn_of_deaf_routers(spec: ResolvedSpec, warnings: Findings) -> None:
     """Nodes on several segments without a tunnel, and nobody tells the routers about pods."""
     network, first = spec.network, _first_nodes(spec)
-    option = PLUGINS[network.plugin].heard_by.get(network.backend)
+    row = PLUGINS[network.plugin]
+    option = row.heard_by.get(network.backend)
     if option is None or network.option(option) or len(first) < 2:
+        return
+    tunnels = [row.tunnels_by.get(family(cidr).name) for cidr in spec.pod_cidrs]
+    if all(name and network.option(name) for name in tunnels):
         return
     mode = " ".join(filter(None, (network.plugin, network.backend)))
     warnings.add(

@@ -22,6 +22,8 @@ from typing import Annotated, Any, Final
 from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from emulator.spec.limits import SLOWEST_BITS
+
 _LABEL: Final = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _PREFIX: Final = re.compile(r"[a-z0-9][-a-z0-9]{0,56}")
 _LABEL_KEY: Final = re.compile(
@@ -53,7 +55,8 @@ _UNUSABLE: Final[dict[IPv4Network | IPv6Network, str]] = {
 _NETWORK: Final = "a network such as 192.168.1.0/24 or fd00:192:168:1::/64"
 
 
-def _wrong(expected: str, hint: str = "", found: str = "") -> PydanticCustomError:
+def wrong(expected: str, hint: str = "", found: str = "") -> PydanticCustomError:
+    """The error of a value; ``found`` where the value alone does not say what is wrong."""
     return PydanticCustomError(
         "podwire", "expected {expected}", {"expected": expected, "hint": hint, "found": found}
     )
@@ -62,7 +65,7 @@ def _wrong(expected: str, hint: str = "", found: str = "") -> PydanticCustomErro
 def _label(text: str) -> str:
     if len(text) > 63 or not _LABEL.fullmatch(text):
         near = re.sub(r"[^a-z0-9-]+", "-", text.lower()).strip("-")[:63].strip("-")
-        raise _wrong(
+        raise wrong(
             "a name of 1 to 63 lower-case letters, digits and '-' that begins and ends with a "
             "letter or digit",
             f'"{near}" would do' if near else "",
@@ -72,14 +75,14 @@ def _label(text: str) -> str:
 
 def _prefix(text: str) -> str:
     if not _PREFIX.fullmatch(text):
-        raise _wrong("1 to 57 lower-case letters, digits and '-', the first not '-'")
+        raise wrong("1 to 57 lower-case letters, digits and '-', the first not '-'")
     return text
 
 
 def _interface(text: str) -> str:
     if not _INTERFACE.fullmatch(text) or text in (".", "..", "lo"):
         length = f" of {len(text)} characters" if len(text) > 15 else ""
-        raise _wrong(
+        raise wrong(
             "an interface name of 1 to 15 characters without '/', ':' and spaces, and not lo",
             "the kernel keeps 16 bytes for a name, the last of them zero" if length else "",
             f'"{text[:40]}"{length}' if length else "",
@@ -90,36 +93,34 @@ def _interface(text: str) -> str:
 def _cidr(text: str) -> str:
     if not _CIDR.fullmatch(text.lower()):
         hint = "add the length of the prefix" if "/" not in text else ""
-        raise _wrong(_NETWORK, hint)
+        raise wrong(_NETWORK, hint)
     network: IPv4Network | IPv6Network
     try:
         network = (IPv6Network if ":" in text else IPv4Network)(text, strict=False)
     except (AddressValueError, NetmaskValueError) as error:
-        raise _wrong(_NETWORK, str(error)) from None
+        raise wrong(_NETWORK, str(error)) from None
     if str(network) != text:
         form = " in its shortest form" if network.version == 6 else ""
-        raise _wrong(
+        raise wrong(
             f"an IPv{network.version} network{form} whose address has no bits set "
             "behind the prefix",
             f"the network is {network}",
         )
     for range_, use in _UNUSABLE.items():
         if network.version == range_.version and network.overlaps(range_):
-            raise _wrong(f"a unicast IPv{network.version} network", f"{range_} is for {use}")
+            raise wrong(f"a unicast IPv{network.version} network", f"{range_} is for {use}")
     return text
 
 
 def _ipv4(text: str) -> str:
     if ":" in text:
-        raise _wrong("an IPv4 network", "for IPv6 write out segments and routers")
+        raise wrong("an IPv4 network", "for IPv6 write out segments and routers")
     return text
 
 
 def _dual(networks: list[str]) -> list[str]:
     if len({ip_network(one).version for one in networks}) < len(networks):
-        raise _wrong(
-            "one network of each family, the primary one first", "", " and ".join(networks)
-        )
+        raise wrong("one network of each family, the primary one first", "", " and ".join(networks))
     return networks
 
 
@@ -127,21 +128,25 @@ def bits_per_second(value: Any) -> int:
     """``"1.5gbit"`` as 1,500,000,000, in tc's units (powers of 1000)."""
     expected = "a rate with its unit, such as 100mbit or 1gbit"
     if isinstance(value, int | float) and not isinstance(value, bool):
-        raise _wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
+        raise wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
     match = _RATE.fullmatch(value) if isinstance(value, str) else None
     if match is None:
-        raise _wrong(expected)
+        raise wrong(expected)
     whole, fraction, unit = match[1], match[2] or "", match[3]
     if not unit:
-        raise _wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
+        raise wrong(expected, "a bare number has no unit: add bit, kbit, mbit or gbit")
     factor = UNITS.get(unit.lower())
     if factor is None:
         bytes_ = "in tc's language bps is bytes per second" if unit.lower().endswith("bps") else ""
-        raise _wrong(expected, bytes_ or "the units are bit, kbit, mbit and gbit")
+        raise wrong(expected, bytes_ or "the units are bit, kbit, mbit and gbit")
     scaled = int(whole + fraction) * factor
-    if scaled % 10 ** len(fraction) or scaled < 8 * 10 ** len(fraction):
-        raise _wrong("a whole number of bits per second, at least 8bit")
+    if scaled % 10 ** len(fraction):
+        raise wrong("a whole number of bits per second")
     bits: int = scaled // 10 ** len(fraction)
+    if bits < SLOWEST_BITS:
+        silent = "a cable that carries nothing has loss: 100%" if bits == 0 else ""
+        slow = "one packet of 64 KiB would take more than a minute"
+        raise wrong(f"at least {rate_text(SLOWEST_BITS)}", silent or slow)
     return bits
 
 
@@ -157,15 +162,15 @@ def milliseconds(value: Any) -> int:
     match = _DURATION.fullmatch(value) if isinstance(value, str) else None
     bare = isinstance(value, int | float) and not isinstance(value, bool)
     if bare or (match is not None and not match[3]):
-        raise _wrong(expected, "a bare number has no unit: add ms or s")
+        raise wrong(expected, "a bare number has no unit: add ms or s")
     if match is None:
-        raise _wrong(expected)
+        raise wrong(expected)
     if match[3] not in _MILLISECONDS:
-        raise _wrong(expected, unit)
+        raise wrong(expected, unit)
     whole, fraction = match[1], match[2] or ""
     scaled = int(whole + fraction) * _MILLISECONDS[match[3]]
     if scaled % 10 ** len(fraction):
-        raise _wrong("a whole number of milliseconds")
+        raise wrong("a whole number of milliseconds")
     return int(scaled // 10 ** len(fraction))
 
 
@@ -177,13 +182,13 @@ def duration_text(value_ms: int) -> str:
 def _hold_time(value_ms: int) -> int:
     if value_ms % 1000 or not 3000 <= value_ms <= 65_535_000:
         quicker = "BGP knows no shorter one: bfd finds out sooner" if value_ms < 3000 else ""
-        raise _wrong("whole seconds from 3s to 65535s", quicker)
+        raise wrong("whole seconds from 3s to 65535s", quicker)
     return value_ms
 
 
 def _interval(value_ms: int) -> int:
     if not 10 <= value_ms <= 60_000:
-        raise _wrong("a time from 10ms to 60s")
+        raise wrong("a time from 10ms to 60s")
     return value_ms
 
 
@@ -192,7 +197,7 @@ def bandwidth(text: str) -> int:
     match = _QUANTITY.fullmatch(text) if len(text) <= 40 else None
     if match is None or not (match[2] or match[3]):
         unit = re.search("(bit|bps|b)(/s)?$", text, re.IGNORECASE)
-        raise _wrong(
+        raise wrong(
             "a quantity of bits per second, such as 10M or 1.5G",
             "quantities of Kubernetes have no unit: 10M is ten million" if unit else "",
         )
@@ -204,7 +209,7 @@ def bandwidth(text: str) -> int:
         value *= Fraction(10) ** int(exponent or _EXPONENTS[suffix or ""])
     if sign == "-" or not 10**3 <= ceil(value) <= 10**15:
         milli = "m means a thousandth, M a million" if suffix == "m" else ""
-        raise _wrong("at least 1k and at most 1P, in bits per second", milli)
+        raise wrong("at least 1k and at most 1P, in bits per second", milli)
     return ceil(value)
 
 
@@ -218,19 +223,19 @@ def quantity_text(value: int) -> str:
 
 def _label_key(text: str) -> str:
     if not _LABEL_KEY.fullmatch(text):
-        raise _wrong("a label key of Kubernetes: an optional DNS prefix with '/', then a name")
+        raise wrong("a label key of Kubernetes: an optional DNS prefix with '/', then a name")
     return text
 
 
 def _label_value(text: str) -> str:
     if not _LABEL_VALUE.fullmatch(text):
-        raise _wrong("a label value: at most 63 letters, digits, '-', '_' and '.'")
+        raise wrong("a label value: at most 63 letters, digits, '-', '_' and '.'")
     return text
 
 
 def _class(text: str) -> str:
     if not _CLASS.fullmatch(text):
-        raise _wrong(
+        raise wrong(
             "a class as module:Class or path.py:Class",
             "for example mininet.topolib:TreeTopo",
         )
@@ -239,25 +244,25 @@ def _class(text: str) -> str:
 
 def _scalar(value: Any) -> Any:
     if not isinstance(value, bool | int | float | str):
-        raise _wrong("a number, a text, true or false")
+        raise wrong("a number, a text, true or false")
     return value
 
 
 def _argument(text: str) -> str:
     if "\0" in text:
-        raise _wrong("a text without the character NUL", "no program can receive it")
+        raise wrong("a text without the character NUL", "no program can receive it")
     return text
 
 
 def _variable(text: str) -> str:
     if not text or "=" in text or "\0" in text:
-        raise _wrong("the name of an environment variable: not empty, without '='")
+        raise wrong("the name of an environment variable: not empty, without '='")
     return text
 
 
 def _module(text: str) -> str:
     if not _MODULE.fullmatch(text):
-        raise _wrong("the name of a congestion control, such as reno, cubic or bbr")
+        raise wrong("the name of a congestion control, such as reno, cubic or bbr")
     return text
 
 

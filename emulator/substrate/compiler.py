@@ -14,8 +14,14 @@ from pathlib import Path
 from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.substrate.host import run_on_host
 
-PROGRAMS = {"udp-proxy": "udp_proxy.c", "sleeve": "sleeve.c"}
+PROGRAMS = {"udp-proxy": "udp_proxy.c", "sleeve": "sleeve.c", "sleeve-nacl": "sleeve.c"}
 """The daemons, by the name under which a plan runs them."""
+
+_FLAGS_OF = {"sleeve-nacl": ("-DNACL",)}
+_LIBRARIES = {"-DNACL": ("-lsodium",)}
+"""What a flag asks the linker for."""
+_HEADERS = {"sodium.h": "libsodium-dev"}
+"""The package of each header that is not the C library's own."""
 
 _FOLDER = Path(__file__).parent / "programs"
 _FLAGS = ("-O2", "-Wall", "-Wextra")
@@ -24,7 +30,7 @@ _REMEDY = "sudo apt-get install gcc libc6-dev"
 
 def program(name: str) -> Path:
     """One of ``PROGRAMS``, compiled if it is not. Unsupported without a compiler."""
-    return compiled(_FOLDER / PROGRAMS[name])
+    return compiled(_FOLDER / PROGRAMS[name], _FLAGS_OF.get(name, ()))
 
 
 def opened(name: str) -> int:
@@ -32,23 +38,30 @@ def opened(name: str) -> int:
 
     OSError where it has not been compiled.
     """
-    return os.open(_target(_FOLDER / PROGRAMS[name], ()), os.O_RDONLY | os.O_CLOEXEC)
+    return os.open(
+        _target(_FOLDER / PROGRAMS[name], _FLAGS_OF.get(name, ())), os.O_RDONLY | os.O_CLOEXEC
+    )
 
 
 def compiled(source: Path, flags: Sequence[str] = ()) -> Path:
     """What a C file with the headers beside it comes to. Unsupported without a compiler."""
-    _make_cache()
+    made_cache()
     target = _target(source, flags)
     if target.exists():
         return target
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    argv = ("gcc", *_FLAGS, *flags, "-o", str(fresh), str(source))
+    libraries = [one for flag in flags for one in _LIBRARIES.get(flag, ())]
+    argv = ("gcc", *_FLAGS, *flags, "-o", str(fresh), str(source), *libraries)
     try:
         ended = run_on_host(argv, timeout_s=60)
     except Unsupported as error:
         raise Unsupported(Problem("gcc", "not installed", "a C compiler", _REMEDY)) from error
     if ended.returncode:
         words = ended.stderr.decode(errors="replace").strip()
+        for header, package in _HEADERS.items():
+            if f"{header}: No such file" in words:
+                remedy = f"sudo apt-get install {package}"
+                raise Unsupported(Problem(source.name, f"no {header}", package, remedy))
         if "No such file" in words:  # a compiler without the headers of the C library
             raise Unsupported(Problem(source.name, words, "the C library's headers", _REMEDY))
         raise PodwireError(Problem(source.name, words, "a program"))
@@ -62,7 +75,8 @@ def cache() -> Path:
     return Path(root) / "podwire"
 
 
-def _make_cache() -> None:
+def made_cache() -> Path:
+    """The folder of :func:`cache`, made if it is missing. PodwireError."""
     folder = cache()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -71,6 +85,7 @@ def _make_cache() -> None:
             Problem(str(folder), error.strerror or str(error), "a folder for compiled programs",
                     "set XDG_CACHE_HOME to a folder that can be written")
         ) from error  # fmt: skip
+    return folder
 
 
 def _target(source: Path, flags: Sequence[str]) -> Path:

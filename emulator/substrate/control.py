@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from emulator.errors import LabGone, PodwireError, Problem
+from emulator.patience import patient
 from emulator.substrate.runtime import World
 
 SOCKET = "control.sock"
@@ -109,7 +110,7 @@ def ask(
     """Ask a lab's supervisor. Raises what it raised; LabGone when it is not there, PodwireError
     when it does not answer in time or its answer cannot be read."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as link:
-        link.settimeout(timeout_s)
+        link.settimeout(patient(timeout_s))
         try:
             with _short(world.folder) as path:
                 _connect(link, path, timeout_s)

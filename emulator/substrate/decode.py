@@ -25,7 +25,7 @@ from emulator.plan.resources import (
     Rule,
     multipath,
 )
-from emulator.substrate import htb, rtnl
+from emulator.substrate import htb, netem, rtnl
 from emulator.substrate.netlink import attributes
 
 Dump = Iterable[tuple[int, bytes]]
@@ -34,7 +34,7 @@ Names = Mapping[int, str]
 
 class Link(NamedTuple):
     """What a link dump says of one interface. ``peer`` is an index, in the namespace that
-    this one knows as number ``peer_ns``; -1 is this one."""
+    this one knows as number ``peer_ns``; -1 is this one. ``slave``: what sort of port it is."""
 
     number: int
     name: str
@@ -48,6 +48,7 @@ class Link(NamedTuple):
     data: dict[int, bytes]
     hairpin: bool
     promisc: bool = False
+    slave: str = ""
 
 
 _IFINFO = struct.Struct("=BxHiII")
@@ -62,6 +63,8 @@ def _s32(data: bytes) -> int:
 
 
 def _mac(data: bytes) -> str:
+    if len(data) != 6:  # of a tunnel of IP in IP it is an address of that
+        return ""
     text = ":".join(f"{byte:02x}" for byte in data)
     return "" if text in ("", "00:00:00:00:00:00") else text
 
@@ -95,7 +98,13 @@ def links(dump: Dump) -> Iterator[Link]:
             attributes(info.get(rtnl.IFLA_INFO_DATA, b"")),
             slave.get(rtnl.IFLA_BRPORT_MODE, b"\0")[:1] == b"\1",
             bool(flags & rtnl.IFF_PROMISC),
+            info.get(rtnl.IFLA_INFO_SLAVE_KIND, b"").rstrip(b"\0").decode(),
         )
+
+
+def vxlan_port(link: Link) -> int:
+    """The UDP port of a VXLAN device."""
+    return int.from_bytes(link.data[rtnl.IFLA_VXLAN_PORT][:2], "big")
 
 
 def namespace_number(answer: bytes | None) -> int:
@@ -119,6 +128,11 @@ def addrs(ns: str, dump: Dump, names: Names) -> Iterator[Resource]:
         if found.get(rtnl.IFA_PROTO, b"")[:1] == bytes([rtnl.IFAPROT_KERNEL_LL]):
             continue
         yield Addr(ns, dev, f"{text}/{length}", rtnl.SCOPES.get(scope, str(scope)))
+
+
+def with_address(dump: Dump) -> set[int]:
+    """The indices of the interfaces that have an address."""
+    return {struct.unpack_from("=BBBBI", body)[4] for _, body in dump}
 
 
 _ROUTE = struct.Struct("=BBBBBBBBI")
@@ -250,17 +264,21 @@ _BORN = {"noqueue", "pfifo_fast", "fq_codel", "fq", "mq"}
 
 
 def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resource]:
-    """Root qdiscs that somebody set; an htb with the one class that holds the rate, or with
-    classes that stand for themselves."""
+    """Root qdiscs that somebody set, and a shaper below a netem; an htb with the one class that
+    holds the rate, or with classes that stand for themselves."""
     fifo: dict[int, int] = {}
     roots: list[tuple[int, int, str, bytes]] = []
+    above: dict[int, str] = {}
     for _, body in dump:
         _, index, handle, parent, _ = _TCMSG.unpack_from(body)
         found = attributes(body, 20)
         kind = found[rtnl.TCA_KIND].rstrip(b"\0").decode()
         options = found.get(rtnl.TCA_OPTIONS, b"")
-        if kind == "pfifo" and parent == 0x00010001:
+        if kind == "bfifo" and parent == 0x00010001:
             fifo[index] = _u32(options)
+        elif kind == "netem" and parent == rtnl.TC_H_ROOT:
+            above[index] = f"{handle >> 16:x}:1"
+            yield netem.read(ns, names.get(index, "?"), handle, options)
         elif kind not in _BORN or handle:
             roots.append((index, parent, kind, options))
     rates: dict[int, dict[int, bytes]] = {}
@@ -273,12 +291,15 @@ def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resourc
                 rates[index] = attributes(attributes(body, 20).get(rtnl.TCA_OPTIONS, b""))
     for index, parent, kind, options in roots:
         dev = names.get(index, "?")
+        under = above.get(index, "") if parent != rtnl.TC_H_ROOT else ""
+        if under and parent == int(under[:-2], 16) << 16 | 1:
+            parent = rtnl.TC_H_ROOT
         if kind == "tbf" and parent == rtnl.TC_H_ROOT:
             found = attributes(options)
             parms = found[rtnl.TCA_TBF_PARMS]
             rate = _rate(parms, found.get(rtnl.TCA_TBF_RATE64))
             limit, buffer = struct.unpack_from("=II", parms, 24)
-            yield Qdisc(ns, dev, "tbf", rate * 8, _burst(buffer, rate), limit, 0)
+            yield Qdisc(ns, dev, "tbf", rate * 8, _burst(buffer, rate), limit, under)
         elif kind == "htb" and parent == rtnl.TC_H_ROOT and index not in fifo:
             yield htb.read_root(ns, dev, options)
             yield from htb.read_classes(ns, dev, own.get(index, ()))
@@ -287,7 +308,7 @@ def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resourc
             parms = found[rtnl.TCA_HTB_PARMS]
             rate = _rate(parms, found.get(rtnl.TCA_HTB_RATE64))
             (buffer,) = struct.unpack_from("=I", parms, 24)
-            yield Qdisc(ns, dev, "htb", rate * 8, _burst(buffer, rate), 0, fifo.get(index, 0))
+            yield Qdisc(ns, dev, "htb", rate * 8, _burst(buffer, rate), fifo[index], under)
         else:
             # beside a root qdisc an interface can have one for what comes in
             hook = f"{dev} {kind}" if parent == rtnl.TC_H_INGRESS else dev

@@ -10,13 +10,19 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from typing import Final
 
+from emulator.plan.ovs import KINDS as OVS_KINDS
+from emulator.plan.ovs import OvsDatapath, OvsVxlan
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Dummy,
     Fdb,
     File,
+    Fou,
+    Geneve,
     Htb,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Qdisc,
@@ -27,30 +33,36 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
 )
-from emulator.substrate import encode, htb, meanwhile, nft
+from emulator.plan.xfrm import XfrmPolicy, XfrmSa, XfrmState
+from emulator.substrate import encode, fallback, fou, htb, meanwhile, netem, nft, ovs, xfrm
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
 from emulator.substrate.refusal import guard, refused
 from emulator.substrate.sysctl import Sysctls
+from emulator.substrate.wireguard import Controls
 
 AT_ONCE: Final = 16
 """In so many namespaces tunnels are deleted at the same time."""
 
 _Home = tuple[str, list[Resource]]
 _Asked = list[tuple[Message, Resource]]
-_DEVICES = (Bridge, Veth, Vxlan, Tun)
+_DEVICES = (Bridge, Veth, Vxlan, Tun, Tunnel, Geneve, Dummy, Wireguard)
 
 
 class Deleter:
     """Deletes objects of one lab, in the order in which they are given."""
 
-    def __init__(self, spaces: Namespaces, sysctls: Sysctls) -> None:
+    def __init__(self, spaces: Namespaces, sysctls: Sysctls, wireguards: Controls) -> None:
         self.spaces = spaces
         self._index = spaces.index
         self._sysctls = sysctls
+        self._wireguards = wireguards
 
     def delete(self, gone: Iterable[Resource]) -> None:
         """KernelRefused with the first object that stays."""
@@ -107,6 +119,9 @@ class Deleter:
         for r in gone:
             if isinstance(r, _DEVICES):
                 asked.append((encode.delete_device(r.ns, r.name, index), r))
+            elif isinstance(r, OVS_KINDS):
+                self.spaces.enter(r.ns)
+                guard(r, lambda r=r: ovs.delete(r))  # type: ignore[misc]
             elif type(r) is Addr:
                 asked.append((encode.addr(r, index, False), r))
             elif type(r) is Route:
@@ -119,20 +134,38 @@ class Deleter:
                 asked.append((encode.fdb(r, index, False), r))
             elif type(r) is Qdisc:
                 asked.extend((m, r) for m in encode.qdisc(r, index, False))
+            elif type(r) is Netem:
+                asked.append((netem.message(r, index, False), r))
             elif type(r) is Htb:
                 asked.append((htb.root(r, index, False), r))
             elif type(r) is TcClass:
                 asked.append((htb.class_(r, index, False), r))
             elif type(r) is TcFilter:
                 asked.append((htb.filter_(r, index, False), r))
+            elif type(r) is WireguardPeer:
+                self.spaces.enter(r.ns)
+                self._wireguards.remove([r])
             elif type(r) is NftTable:
                 self.spaces.enter(r.ns)
                 guard(r, lambda r=r: nft.run(f"delete table {r.family} {r.name}"))  # type: ignore[misc]
             elif type(r) is Sysctl:
                 guard(r, lambda r=r: self._give_back(r))  # type: ignore[misc]
+            elif type(r) is Fou:
+                self.spaces.enter(r.ns)
+                guard(r, lambda r=r: fou.delete(r))  # type: ignore[misc]
             elif type(r) is File:
                 self.spaces.file(r.ns, r.path).unlink(missing_ok=True)
+            elif type(r) in (XfrmPolicy, XfrmState, XfrmSa):
+                guard(r, lambda r=r: self._unprotect(r))  # type: ignore[misc]
         return asked
+
+    def _unprotect(self, r: Resource) -> None:
+        with self.spaces.other_socket(r.ns, xfrm.PROTOCOL) as socket:
+            if type(r) is XfrmSa:  # a daemon may remove its own meanwhile: then it is gone as well
+                socket.send(xfrm.removals(r, socket))
+                return
+            for _, number, words in socket.send([xfrm.message(r, "delete")]):
+                raise OSError(number, words or os.strerror(number))
 
     def _give_back(self, r: Sysctl) -> None:
         os.close(meanwhile.namespace())  # a fresh one to look at, gone when the thread leaves it
@@ -142,8 +175,10 @@ class Deleter:
 
     def _forget(self, ns: str, gone: list[Resource]) -> None:
         for r in gone:
-            if isinstance(r, _DEVICES):
+            if isinstance(r, (*_DEVICES, OvsDatapath, OvsVxlan)):
                 self.spaces.unlearn(r.ns, r.name)
+            if type(r) is Tunnel and r.fallback:
+                fallback.give_back(self.spaces, r)
             if type(r) is Veth:
                 self.spaces.unlearn(r.peer_ns, r.peer)
             if type(r) is Netns:
@@ -153,7 +188,7 @@ class Deleter:
 
 
 def _only_tunnels(home: _Home) -> bool:
-    return all(type(r) is Vxlan for r in home[1])
+    return all(type(r) in (Vxlan, Tunnel, Geneve, Wireguard) for r in home[1])
 
 
 def _transact(socket: Netlink, batches: list[Batch]) -> list[Refusal]:

@@ -23,6 +23,7 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Vxlan,
+    Wireguard,
 )
 from emulator.substrate import rtnl
 from emulator.substrate.netlink import (
@@ -49,7 +50,10 @@ _IN_ADDRESS = struct.Struct("=HH4s")
 _IFA_F_NODAD = 2
 _METRIC_IPV6 = 1024
 _NEXT_HOP = struct.Struct("=HBBI")
-_NEW = NLM_F_CREATE | NLM_F_EXCL
+NEW = NLM_F_CREATE | NLM_F_EXCL
+"""Flags: only if there is none."""
+_NEVER_BY_ITSELF = ("lo", "tunl0")
+"""No link-local address comes to these; the second has no IPv6 at all before it was up."""
 _NO_LINK_LOCAL = attr(
     AF_INET6, struct.pack("=HHB", 5, rtnl.IFLA_INET6_ADDR_GEN_MODE, 1) + b"\0\0\0"
 )
@@ -60,8 +64,8 @@ def ifinfo(index: int, flags: int = 0, change: int = 0, family: int = 0) -> byte
     return _IFINFO.pack(family, 0, index, flags, change)
 
 
-def _packed(address: str) -> bytes:
-    """4 bytes or 16."""
+def packed(address: str) -> bytes:
+    """An address as 4 bytes or 16."""
     return inet_pton(AF_INET6, address) if ":" in address else inet_aton(address)
 
 
@@ -69,14 +73,15 @@ def _mac(text: str) -> bytes:
     return bytes.fromhex(text.replace(":", ""))
 
 
-def _linkinfo(kind: str, data: bytes) -> bytes:
+def linkinfo(kind: str, data: bytes) -> bytes:
+    """What device a link is."""
     body = attr_str(rtnl.IFLA_INFO_KIND, kind)
     if data:
         body += attr(rtnl.IFLA_INFO_DATA, data)
     return attr(rtnl.IFLA_LINKINFO, body)
 
 
-def _birth(name: str, config: Interface | None, master: int = 0) -> bytes:
+def birth(name: str, config: Interface | None, master: int = 0) -> bytes:
     """What creation can already set of an interface's configuration."""
     body = attr_str(rtnl.IFLA_IFNAME, name)
     if config is not None:
@@ -90,8 +95,8 @@ def _birth(name: str, config: Interface | None, master: int = 0) -> bytes:
 
 def bridge(r: Bridge, index: Index, config: Interface | None) -> Message:
     """Create a bridge."""
-    body = ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("bridge", b"")
-    return Message(rtnl.RTM_NEWLINK, _NEW, body)
+    body = ifinfo(index(r.ns, r.name)) + birth(r.name, config) + linkinfo("bridge", b"")
+    return Message(rtnl.RTM_NEWLINK, NEW, body)
 
 
 def veth(
@@ -104,11 +109,11 @@ def veth(
     descriptor that stands at ``fd_at`` once somebody has written it there."""
     near_config = configs.get(near)
     master = index(near[0], near_config.master) if near_config and near_config.master else 0
-    body = ifinfo(index(*near)) + _birth(near[1], near_config, master)
-    peer = ifinfo(index(*far)) + _birth(far[1], configs.get(far))
+    body = ifinfo(index(*near)) + birth(near[1], near_config, master)
+    peer = ifinfo(index(*far)) + birth(far[1], configs.get(far))
     fd = attr_u32(rtnl.IFLA_NET_NS_FD, 0)
-    body += _linkinfo("veth", attr(rtnl.VETH_INFO_PEER, peer + fd))
-    return Message(rtnl.RTM_NEWLINK, _NEW, body, fd_at=len(body) - 4)
+    body += linkinfo("veth", attr(rtnl.VETH_INFO_PEER, peer + fd))
+    return Message(rtnl.RTM_NEWLINK, NEW, body, fd_at=len(body) - 4)
 
 
 def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
@@ -117,12 +122,18 @@ def vxlan(r: Vxlan, index: Index, config: Interface | None) -> Message:
     data = (
         attr_u32(rtnl.IFLA_VXLAN_ID, r.vni)
         + attr_u32(rtnl.IFLA_VXLAN_LINK, index(r.ns, r.parent))
-        + attr(local, _packed(r.local))
+        + attr(local, packed(r.local))
         + attr(rtnl.IFLA_VXLAN_LEARNING, bytes([r.learning]))
         + attr(rtnl.IFLA_VXLAN_PORT, struct.pack(">H", r.port))
     )
-    body = ifinfo(index(r.ns, r.name)) + _birth(r.name, config) + _linkinfo("vxlan", data)
-    return Message(rtnl.RTM_NEWLINK, _NEW, body)
+    body = ifinfo(index(r.ns, r.name)) + birth(r.name, config) + linkinfo("vxlan", data)
+    return Message(rtnl.RTM_NEWLINK, NEW, body)
+
+
+def wireguard(r: Wireguard, index: Index, config: Interface | None) -> Message:
+    """Create a WireGuard device without keys or peers, which come another way."""
+    body = ifinfo(index(r.ns, r.name)) + birth(r.name, config) + linkinfo("wireguard", b"")
+    return Message(rtnl.RTM_NEWLINK, NEW, body)
 
 
 def namespace_number(fd: int) -> Message:
@@ -160,7 +171,13 @@ def configure(
         pairs = b"".join(attr_u32(number, value) for number, value in inet.items())
         settings += attr(AF_INET, attr(rtnl.IFLA_INET_CONF, pairs))
     # an interface with a smaller MTU has no IPv6 that could be set
-    if inet6 and want.up and not have.up and want.name != "lo" and want.mtu >= LEAST_MTU_B:
+    if (
+        inet6
+        and want.up
+        and not have.up
+        and want.name not in _NEVER_BY_ITSELF
+        and want.mtu >= LEAST_MTU_B
+    ):
         settings += _NO_LINK_LOCAL
     if settings:
         yield Message(rtnl.RTM_SETLINK, 0, ifinfo(at) + attr(rtnl.IFLA_AF_SPEC, settings))
@@ -188,7 +205,7 @@ def addr(r: Addr, index: Index, add: bool) -> Message:
     One of IPv6 without detection of duplicates, which would keep it from use for a second.
     """
     text, _, prefix = r.address.partition("/")
-    raw = _packed(text)
+    raw = packed(text)
     length = int(prefix)
     six = len(raw) == 16
     family, flags = (AF_INET6, _IFA_F_NODAD) if six else (AF_INET, 0)
@@ -199,7 +216,7 @@ def addr(r: Addr, index: Index, add: bool) -> Message:
     if add and not six and length < 31:
         host = int.from_bytes(raw, "big") | (1 << (32 - length)) - 1
         body += attr(rtnl.IFA_BROADCAST, host.to_bytes(4, "big"))
-    return Message(rtnl.RTM_NEWADDR if add else rtnl.RTM_DELADDR, _NEW if add else 0, body)
+    return Message(rtnl.RTM_NEWADDR if add else rtnl.RTM_DELADDR, NEW if add else 0, body)
 
 
 def route(r: Route, index: Index, action: str) -> Message:
@@ -233,7 +250,7 @@ def route(r: Route, index: Index, action: str) -> Message:
     if hops:
         body += attr(rtnl.RTA_MULTIPATH, b"".join(_hop(hop, ns, index) for hop in hops))
     if src:
-        body += attr(rtnl.RTA_PREFSRC, _packed(src))
+        body += attr(rtnl.RTA_PREFSRC, packed(src))
     if metric:
         body += attr_u32(rtnl.RTA_PRIORITY, metric)
     if table > 255:
@@ -256,7 +273,7 @@ def route(r: Route, index: Index, action: str) -> Message:
 
 
 def _hop(hop: Hop, ns: str, index: Index) -> bytes:
-    gateway = attr(rtnl.RTA_GATEWAY, _packed(hop.via))
+    gateway = attr(rtnl.RTA_GATEWAY, packed(hop.via))
     head = _NEXT_HOP.pack(8 + len(gateway), 0, hop.weight - 1, index(ns, hop.dev))
     return head + gateway
 
@@ -277,7 +294,7 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
     for name, value in zip(words[::2], words[1::2], strict=True):
         if name in lengths and value != "all":
             text, _, prefix = value.partition("/")
-            raw = _packed(text)
+            raw = packed(text)
             lengths[name] = int(prefix or 8 * len(raw))
             body += attr(rtnl.FRA_SRC if name == "from" else rtnl.FRA_DST, raw)
         elif name in ("iif", "oif"):
@@ -298,24 +315,24 @@ def rule(r: Rule, index: Index, add: bool) -> Message:
         1,
         flags,
     )
-    return Message(rtnl.RTM_NEWRULE if add else rtnl.RTM_DELRULE, _NEW if add else 0, head + body)
+    return Message(rtnl.RTM_NEWRULE if add else rtnl.RTM_DELRULE, NEW if add else 0, head + body)
 
 
 def neigh(r: Neigh, index: Index, add: bool) -> Message:
     """Add or remove a permanent neighbour entry."""
-    raw = _packed(r.address)
+    raw = packed(r.address)
     size = len(raw)
     body = _NDMSG[size].pack(
         AF_INET if size == 4 else AF_INET6, 0, index(r.ns, r.dev), rtnl.NUD_PERMANENT, 0, 0,
         size + 4, rtnl.NDA_DST, raw, 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
     )  # fmt: skip
-    return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, _NEW if add else 0, body)
+    return Message(rtnl.RTM_NEWNEIGH if add else rtnl.RTM_DELNEIGH, NEW if add else 0, body)
 
 
 def fdb(r: Fdb, index: Index, add: bool) -> Message:
     """Add or remove a permanent forwarding entry of a VXLAN device."""
     state = rtnl.NUD_PERMANENT | (rtnl.NUD_NOARP if add else 0)
-    raw = _packed(r.dst)
+    raw = packed(r.dst)
     body = _NDMSG[len(raw)].pack(
         rtnl.AF_BRIDGE, 0, index(r.ns, r.dev), state, rtnl.NTF_SELF, 0,
         len(raw) + 4, rtnl.NDA_DST, raw, 10, rtnl.NDA_LLADDR, _mac(r.lladdr),
@@ -324,7 +341,7 @@ def fdb(r: Fdb, index: Index, add: bool) -> Message:
         return Message(rtnl.RTM_DELNEIGH, 0, body)
     # of several destinations for what nobody has learnt yet, each is appended to the one entry
     flood = r.lladdr == FLOOD
-    return Message(rtnl.RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND if flood else _NEW, body)
+    return Message(rtnl.RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_APPEND if flood else NEW, body)
 
 
 _TICK_NS = 64
@@ -343,9 +360,13 @@ def ticks(burst_b: int, rate_b: int) -> int:
 
 
 def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
-    """Shape the root of an interface: tbf, or htb with one class and a pfifo below it."""
+    """Shape an interface, at its root or below a netem: tbf, or htb with one class and a bfifo."""
     dev = index(r.ns, r.dev)
-    head = struct.pack("=BxxxiIII", 0, dev, 0x00010000, rtnl.TC_H_ROOT, 0)
+    parent = rtnl.TC_H_ROOT
+    if r.parent:
+        major, _, minor = r.parent.partition(":")
+        parent = int(major, 16) << 16 | int(minor, 16)
+    head = struct.pack("=BxxxiIII", 0, dev, 0x00010000, parent, 0)
     kind = attr_str(rtnl.TCA_KIND, r.discipline)
     if not add:
         yield Message(rtnl.RTM_DELQDISC, 0, head + kind)
@@ -375,6 +396,6 @@ def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
         rtnl.RTM_NEWQDISC,
         flags,
         fifo
-        + attr_str(rtnl.TCA_KIND, "pfifo")
-        + attr(rtnl.TCA_OPTIONS, struct.pack("=I", r.limit_p)),
+        + attr_str(rtnl.TCA_KIND, "bfifo")
+        + attr(rtnl.TCA_OPTIONS, struct.pack("=I", r.limit_b)),
     )

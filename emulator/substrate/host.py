@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from emulator.errors import PodwireError, Problem, Unsupported
+from emulator.patience import patient
 from emulator.place import Completed
 
 
@@ -31,7 +32,7 @@ def run_on_host(
             list(argv),
             input=stdin,
             capture_output=True,
-            timeout=timeout_s,
+            timeout=patient(timeout_s),
             env={**os.environ, **(env or {})},
             check=False,
         )

@@ -5,20 +5,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import os
 import pickle
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import NoReturn, TypeVar
 
 from emulator.errors import LabGone, PodwireError, Problem
 from emulator.substrate import libc
 from emulator.substrate.runtime import World, released
 from emulator.substrate.sandbox import NAMES, OWN, private_files
+from emulator.substrate.terminal import lent_terminal
 
 T = TypeVar("T")
 
@@ -246,33 +246,6 @@ def foreground(world: World, work: Callable[[], None]) -> int:
         os.close(me)
     code = os.waitstatus_to_exitcode(status)
     return code if code >= 0 else 128 - code
-
-
-@contextlib.contextmanager
-def lent_terminal() -> Iterator[None]:
-    """While a child has the terminal: Ctrl-C is for it; afterwards the terminal is ours again.
-
-    A shell makes itself the foreground group and, from within its PID namespace, cannot
-    name the group to give the terminal back to.
-    """
-    ours = _foreground_group() == os.getpgrp()
-    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        if ours and _foreground_group() not in (None, os.getpgrp()):
-            stop = signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-            os.tcsetpgrp(0, os.getpgrp())
-            signal.signal(signal.SIGTTOU, stop)
-        signal.signal(signal.SIGINT, before)
-
-
-def _foreground_group() -> int | None:
-    """The group that the terminal listens to; None when standard input is no terminal of ours."""
-    try:
-        return os.tcgetpgrp(0)
-    except OSError:
-        return None
 
 
 def _in_foreground(world: World, work: Callable[[], None], starter: int) -> NoReturn:

@@ -19,8 +19,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from emulator.plan.resources import Process
-from emulator.substrate import compiler
-from emulator.substrate.daemons import DAEMONS
+from emulator.substrate import compiler, daemons
 from emulator.substrate.runtime import start_ticks
 from emulator.substrate.sandbox import environment, private_files
 
@@ -67,11 +66,15 @@ class _Kept:
 class Keeper:
     """Starts, watches and ends processes. One per lab, in its supervisor."""
 
-    def __init__(self, enter: Callable[[str], None], open_files: int) -> None:
+    def __init__(
+        self, enter: Callable[[str], None], open_files: int, reveal: Callable[[str], str] = str
+    ) -> None:
         """``enter`` puts the calling process into a network namespace of the lab;
-        ``open_files`` is the soft limit for the processes."""
+        ``open_files`` is the soft limit for the processes; ``reveal`` puts keys and passwords
+        in the place of their words."""
         self._enter = enter
         self._open_files = open_files
+        self._reveal = reveal
         self._kept: dict[tuple[str, str], _Kept] = {}
 
     def wanted(self) -> list[Process]:
@@ -99,6 +102,8 @@ class Keeper:
     def _launch(self, kept: _Kept) -> None:
         kept.due = None
         kept.since = time.monotonic()
+        name = kept.wanted.argv[0]
+        own = daemons.function(name) if name in daemons.DAEMONS else None
         try:
             pid = os.fork()
         except OSError as error:
@@ -108,13 +113,13 @@ class Keeper:
         if pid == 0:
             try:
                 os.setsid()
-                self._become(kept.wanted)
+                self._become(kept.wanted, own)
             except BaseException:  # the child must not go on as a second supervisor
                 traceback.print_exc()
             os._exit(_NO_START)
         kept.pid = pid
 
-    def _become(self, wanted: Process) -> None:
+    def _become(self, wanted: Process, function: daemons.Daemon | None) -> None:
         name = wanted.argv[0]
         # of our own programs the path may be hidden by the files of the namespace
         own = wanted.role == "daemon" and name in compiler.PROGRAMS
@@ -127,11 +132,12 @@ class Keeper:
         signal.set_wakeup_fd(-1)
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (self._open_files, most))
-        argv, env = list(wanted.argv), environment(dict(wanted.env))
-        if name in DAEMONS:
+        argv = [self._reveal(word) for word in wanted.argv]
+        env = environment({key: self._reveal(value) for key, value in wanted.env})
+        if function:
             os.closerange(_FIRST_FD, most)  # as executing a program would
             os.environ.update(env)
-            DAEMONS[name](argv[1:])
+            function(argv[1:])
         try:
             if ours is None:
                 os.execvpe(name, argv, env)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
+from secrets import token_bytes
 
 from emulator.plan import Op
 from emulator.plan.resources import Key, Resource
+from emulator.secrets import SEED_B, Secrets
 from emulator.substrate import decode, rtnl
 from emulator.substrate.applying import Applier
 from emulator.substrate.namespaces import Namespaces, Trace
@@ -18,13 +20,21 @@ from emulator.substrate.sysctl import Sysctls
 class Kernel:
     """Namespaces of one lab. To be used from one thread of the process that holds them."""
 
-    def __init__(self, names: Path, files: Path, trace: Trace | None = None) -> None:
+    def __init__(
+        self,
+        names: Path,
+        files: Path,
+        trace: Trace | None = None,
+        secrets: Secrets | None = None,
+    ) -> None:
         """``names``: where namespaces get a name (``/run/netns``); ``files``: where each
-        namespace's own files lie."""
+        namespace's own files lie; ``secrets``: what words of the plan stand for, drawn now
+        unless given."""
         self.spaces = Namespaces(names, files, trace)
+        self.secrets = secrets or Secrets(token_bytes(SEED_B))
         self._sysctls = Sysctls()
-        self._applier = Applier(self.spaces, self._sysctls)
-        self._observer = Observer(self.spaces, self._sysctls)
+        self._applier = Applier(self.spaces, self._sysctls, self.secrets)
+        self._observer = Observer(self.spaces, self._sysctls, self.secrets)
         self.enter = self.spaces.enter
         self.leave = self.spaces.leave
         self.adopt = self.spaces.adopt

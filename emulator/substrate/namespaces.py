@@ -22,6 +22,10 @@ from emulator.substrate.refusal import guard
 
 _MOST_SOCKETS = 256
 
+FIRST_INDEX = 64
+"""Below are those of ``lo``, and of the tunnels that the kernel itself puts into each namespace
+when somebody loads their modules, which may be at any time."""
+
 ALONE = 16
 """So many namespaces are made in the time that a child takes to start."""
 
@@ -52,7 +56,7 @@ class Namespaces:
         """Those made since ``fresh`` was cleared: they have the values of birth."""
         self._home = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
         self._index: dict[str, dict[str, int]] = {}
-        self._next_index = 2
+        self._next_index = FIRST_INDEX
         self._sockets: dict[str, Netlink] = {}
 
     @contextmanager
@@ -135,6 +139,17 @@ class Namespaces:
                 self.close_sockets()
             found = self._sockets[ns] = Netlink()
         return found
+
+    @contextmanager
+    def other_socket(self, ns: str, protocol: int) -> Iterator[Netlink]:
+        """A socket of another netlink family for a moment; the thread is in that namespace.
+        OSError EPROTONOSUPPORT where the kernel has no such family."""
+        self.enter(ns)
+        found = Netlink(protocol)
+        try:
+            yield found
+        finally:
+            found.close()
 
     def sockets(self, names: Sequence[str]) -> list[Netlink]:
         """Route sockets of some namespaces, all open at the same time."""

@@ -1,6 +1,7 @@
 """What operations come to: messages for each namespace, packed in the right order.
 
 Pure, so that it can be done while the namespaces themselves are being made.
+(Over 300 lines: the order of kinds is one thing, and is read in one place.)
 """
 
 from __future__ import annotations
@@ -10,15 +11,22 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from emulator.plan import Op
+from emulator.plan.cascade import device_of
+from emulator.plan.ovs import KINDS as OVS_KINDS
+from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
 from emulator.plan.resources import (
     Addr,
     Attachment,
     Bridge,
+    Dummy,
     Fdb,
     File,
+    Fou,
+    Geneve,
     Htb,
     Interface,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Process,
@@ -30,10 +38,14 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
 )
-from emulator.substrate import encode, htb, rtnl, tun
+from emulator.plan.xfrm import XfrmPolicy, XfrmState
+from emulator.substrate import encode, htb, netem, ovs, rtnl, tun, tunnel
 from emulator.substrate.netlink import Batch, Message, pack
 from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
@@ -44,19 +56,21 @@ End = tuple[str, str]
 Asked = tuple[Message, Resource]
 """A message, and the resource that it is for."""
 
-_DEVICES = (Bridge, Veth, Vxlan)
+_DEVICES = (Bridge, Dummy, Veth, Vxlan, Tunnel, Geneve, Wireguard)
 """In the order of their creation: a bridge before what is put into it."""
 
 
 class Birth(NamedTuple):
     """What the creation of an interface sets: ``kind`` as the kernel names it, ``master``.
 
-    ``mtu`` is what it is born with, or zero where it is born with the one that is wanted.
+    ``mtu`` is what it is born with, or zero where it is born with the one that is wanted; so is its
+    MAC address unless it is ``drawn`` by the kernel.
     """
 
     kind: str
     master: str = ""
     mtu: int = 0
+    drawn: bool = False
 
 
 class Devices(NamedTuple):
@@ -73,23 +87,27 @@ class Devices(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is then done in one namespace, in this order. ``asked`` as above."""
+    """What is then done in one namespace: offloads, keys and peers, then the rest in this order.
+    ``asked`` as above."""
 
     ns: str
     steps: int
     interfaces: list[tuple[Op, Interface]]
     asked: list[Resource]
     batches: list[Batch]
+    wireguards: list[Wireguard | WireguardPeer]
     sysctls: list[Sysctl]
     tables: list[NftTable]
     files: list[File]
+    xfrm: list[Op]
 
 
 class Prepared(NamedTuple):
-    """All of it. ``births``: of every interface that is created; ``tuns`` are made by no
-    message."""
+    """All of it. ``births``: of every interface that is created; ``ports``, which come first, and
+    ``tuns`` are made by no message, and a tunnel that is a fallback is there already."""
 
     devices: list[Devices]
+    ports: list[Fou]
     tuns: list[Tun]
     works: list[Work]
     births: Mapping[End, Birth]
@@ -104,6 +122,7 @@ def prepare(
     devices: dict[str, list[Resource]] = {}
     tunnels: dict[str, list[Resource]] = {}
     tuns: list[Tun] = []
+    ports: list[Fou] = []
     rest: dict[str, list[Op]] = {}
     for op in makes:
         r = op.resource
@@ -112,25 +131,52 @@ def prepare(
             births[near] = Birth("veth", _master(configs.get(near)))
             births[far] = Birth("veth")
             devices.setdefault(near[0], []).append(r)
-        elif type(r) is Bridge:
-            births[r.ns, r.name] = Birth("bridge")
+        elif type(r) is Bridge or type(r) is Dummy:
+            births[r.ns, r.name] = Birth(r.kind)
             devices.setdefault(r.ns, []).append(r)
-        elif type(r) is Vxlan:
-            births[r.ns, r.name] = Birth("vxlan")
+        elif type(r) is Tunnel and r.fallback:
+            births[r.ns, r.name] = Birth(r.device, mtu=tunnel.FALLBACK_MTU)
+        elif type(r) is Tunnel:
+            births[r.ns, r.name] = Birth(r.device)
             tunnels.setdefault(r.ns, []).append(r)
+        elif type(r) is Vxlan or type(r) is Geneve:
+            births[r.ns, r.name] = Birth(r.kind)
+            tunnels.setdefault(r.ns, []).append(r)
+        elif type(r) is Fou:
+            ports.append(r)
         elif type(r) is Tun:
             births[r.ns, r.name] = Birth("tun", mtu=tun.BORN_MTU)
             tuns.append(r)
-        elif type(r) not in (Netns, Process, Attachment):
+        elif type(r) is Wireguard and op.action == "create":
+            births[r.ns, r.name] = Birth("wireguard")
+            tunnels.setdefault(r.ns, []).append(r)
+            rest.setdefault(r.ns, []).append(op)
+        elif type(r) is OvsDatapath or type(r) is OvsVxlan:
+            births[r.ns, r.name] = Birth(r.kind, mtu=ovs.BORN_MTU[r.kind], drawn=True)
+        elif type(r) not in (Netns, Process, Attachment, OvsVport):
             rest.setdefault(r.ns, []).append(op)
     # tunnels last: the parent may be an end that another namespace makes
     groups = (*devices.items(), *tunnels.items())
     return Prepared(
         [_devices(ns, resources, index, configs) for ns, resources in groups],
+        ports,
         tuns,
         [_work(ns, ops, index, births, sysctls, ns in fresh) for ns, ops in rest.items()],
         births,
     )
+
+
+def split(makes: Sequence[Op]) -> tuple[list[Op], list[Op]]:
+    """Operations, and those that come after them: what concerns interfaces of Open vSwitch, whose
+    numbers are known only when they are there."""
+    late = {(r.ns, r.name) for op in makes if isinstance(r := op.resource, OvsDatapath | OvsVxlan)}
+    first: list[Op] = []
+    then: list[Op] = []
+    for op in makes:
+        r = op.resource
+        after = isinstance(r, OVS_KINDS) or (late and (r.ns, device_of(r)) in late)
+        (then if after else first).append(op)
+    return first, then
 
 
 def _devices(
@@ -145,6 +191,14 @@ def _devices(
             messages.append(encode.bridge(r, index, configs.get((ns, r.name))))
         elif type(r) is Vxlan:
             messages.append(encode.vxlan(r, index, configs.get((ns, r.name))))
+        elif type(r) is Dummy:
+            messages.append(tunnel.dummy(r, index, configs.get((ns, r.name))))
+        elif type(r) is Tunnel:
+            messages.append(tunnel.tunnel(r, index, configs.get((ns, r.name))))
+        elif type(r) is Geneve:
+            messages.append(tunnel.geneve(r, index, configs.get((ns, r.name))))
+        elif type(r) is Wireguard:
+            messages.append(encode.wireguard(r, index, configs.get((ns, r.name))))
         elif type(r) is Veth:
             near, far = _ends(r, configs)
             home = far[0]
@@ -184,7 +238,7 @@ def _work(
     sysctls: Sysctls,
     new: bool,
 ) -> Work:
-    work = Work(ns, len(ops), [], [], [], [], [], [])
+    work = Work(ns, len(ops), [], [], [], [], [], [], [], [])
     inet: dict[str, dict[int, int]] = {}
     tables: list[Asked] = []
     for op in ops:
@@ -203,6 +257,10 @@ def _work(
             work.tables.append(r)
         elif type(r) is File:
             work.files.append(r)
+        elif type(r) in (XfrmPolicy, XfrmState):
+            work.xfrm.append(op)
+        elif type(r) is Wireguard or type(r) is WireguardPeer:
+            work.wireguards.append(r)
         else:
             tables += [(message, r) for message in _messages(op, index)]
     links: list[Asked] = []
@@ -228,7 +286,8 @@ def _have(op: Op, want: Interface, birth: Birth | None) -> Interface:
     born = want._replace(up=False, master="", hairpin=False, promisc=False)
     if birth is None:
         return born
-    return born._replace(mtu=birth.mtu or want.mtu, master=birth.master)
+    mac = "" if birth.drawn else want.mac
+    return born._replace(mtu=birth.mtu or want.mtu, master=birth.master, mac=mac)
 
 
 def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
@@ -243,6 +302,8 @@ def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
         return (encode.addr(r, index, True),)
     if type(r) is Rule:
         return (encode.rule(r, index, True),)
+    if type(r) is Netem:
+        return (netem.message(r, index, True),)
     if type(r) is Htb:
         return (htb.root(r, index, True),)
     if type(r) is TcClass:

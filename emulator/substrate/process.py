@@ -21,11 +21,12 @@ from typing import IO, NamedTuple, NoReturn
 
 from emulator.errors import LabGone, PodwireError, Problem, Unsupported
 from emulator.substrate import libc
-from emulator.substrate.inside import ended, enter_netns, enter_world, gone, lent_terminal
+from emulator.substrate.inside import ended, enter_netns, enter_world, gone
 from emulator.substrate.program import Process
 from emulator.substrate.runtime import World
 from emulator.substrate.sandbox import environment, private_files
 from emulator.substrate.seccomp import pretend_setgroups
+from emulator.substrate.terminal import lent_terminal, stop_with, take
 
 PACKAGES = {
     "iperf3": "iperf3",
@@ -41,6 +42,9 @@ PACKAGES = {
     "bird": "bird2",
     "gobgpd": "gobgpd",
     "gobgp": "gobgpd",
+    "wg": "wireguard-tools",
+    "charon": "strongswan-charon libstrongswan-standard-plugins",
+    "swanctl": "strongswan-swanctl",
     "brctl": "bridge-utils",
     "ifconfig": "net-tools",
     "gcc": "gcc",
@@ -59,11 +63,13 @@ def spawn(
     cpus: Sequence[int] | None = None,
     capture: bool = True,
     setgroups: bool = True,
+    foreground: bool = False,
 ) -> Process:
     """Start a program in a namespace of the lab.
 
     With ``capture`` both outputs go into pipes and the input is empty; else the program
-    has the caller's terminal. Without ``setgroups`` that call does nothing, successfully.
+    has the caller's terminal, with ``foreground`` as a group of its own. Without ``setgroups``
+    that call does nothing, successfully.
     Unsupported when the program is not installed; LabGone.
     """
     with ExitStack() as theirs, ExitStack() as ours:
@@ -81,7 +87,7 @@ def spawn(
             theirs.callback(os.close, null)
             (out, out_w), (err, err_w) = pipe(), pipe()
             stdio = [null, out_w, err_w]
-        program = _Program(argv, environment(env), cpus, stdio, setgroups)
+        program = _Program(argv, environment(env), cpus, stdio, setgroups, foreground)
         me = os.pidfd_open(os.getpid())
         theirs.callback(os.close, me)
         report_r, report_w = os.pipe()
@@ -113,9 +119,10 @@ def run_on_terminal(
     setgroups: bool = True,
 ) -> int:
     """Run a program to its end on the caller's terminal; its code as a shell gives it."""
-    with lent_terminal():
-        program = spawn(world, ns, argv, capture=False, setgroups=setgroups)
-        code = program.wait_interactive(seconds)
+    with lent_terminal() as free:
+        own = free and seconds is None
+        program = spawn(world, ns, argv, capture=False, setgroups=setgroups, foreground=own)
+        code = program.wait_stopping(stop_with) if own else program.wait_interactive(seconds)
     return code if code >= 0 else 128 - code
 
 
@@ -125,6 +132,7 @@ class _Program(NamedTuple):
     cpus: Sequence[int] | None
     stdio: Sequence[int]
     setgroups: bool
+    foreground: bool
 
 
 def _enter(world: World, ns: str) -> None:
@@ -161,6 +169,8 @@ def _enter_and_exec(
         kind = _NOT_STARTED
         if program.stdio:
             os.setsid()
+        elif program.foreground:
+            take()
         for target, fd in enumerate(program.stdio):
             os.dup2(fd, target)
         for number in (signal.SIGPIPE, signal.SIGINT, signal.SIGTERM):

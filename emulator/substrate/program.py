@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import IO
 
 from emulator.errors import PodwireError, Problem
+from emulator.patience import patient
 from emulator.place import Completed
 
 
@@ -44,7 +45,7 @@ class Process:
 
     def wait(self, timeout_s: float) -> Completed:
         """Read both outputs to the end. Past the deadline: killed, PodwireError."""
-        deadline = time.monotonic() + timeout_s
+        deadline = time.monotonic() + patient(timeout_s)
         with selectors.DefaultSelector() as selector:
             if self._code is None:
                 selector.register(self._pidfd, selectors.EVENT_READ)
@@ -88,6 +89,17 @@ class Process:
         code = self._reap()
         assert code is not None
         return code
+
+    def wait_stopping(self, stopped: Callable[[int], None]) -> int:
+        """Wait for a program that is a process group; its code. ``stopped`` is called with the
+        group whenever a signal stops it."""
+        while self._code is None:
+            _, status = os.waitpid(self.pid, os.WUNTRACED)
+            if os.WIFSTOPPED(status):
+                stopped(self.pid)
+            else:
+                self._ended(status)
+        return self._code
 
     def stream(self, file: IO[bytes], seconds: float | None = None) -> Completed:
         """Copy the program's output to a file until it ends.
@@ -142,9 +154,12 @@ class Process:
         if self._code is None:
             pid, status = os.waitpid(self.pid, flags)
             if pid:
-                self._code = os.waitstatus_to_exitcode(status)
-                os.close(self._pidfd)
+                self._ended(status)
         return self._code
+
+    def _ended(self, status: int) -> None:
+        self._code = os.waitstatus_to_exitcode(status)
+        os.close(self._pidfd)
 
     def _ends(self, seconds: float) -> bool:
         with selectors.DefaultSelector() as selector:

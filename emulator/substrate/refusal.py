@@ -7,7 +7,8 @@ import os
 from collections.abc import Callable
 
 from emulator.errors import KernelRefused, Problem, Unsupported
-from emulator.plan.resources import Resource
+from emulator.plan.ovs import KINDS as OVS_KINDS
+from emulator.plan.resources import Resource, Tunnel
 from emulator.plan.text import line
 from emulator.substrate import stack
 
@@ -24,12 +25,40 @@ _HINTS = {
     errno.ENOBUFS: "the neighbour table may be full: podwire doctor",
 }
 
+_DEVICES = {
+    "vxlan": "vxlan",
+    "veth": "veth",
+    "bridge": "bridge",
+    "geneve": "geneve",
+    "dummy": "dummy",
+    "wireguard": "wireguard",
+    "tunnel": "",
+    "ip6tnl": "ip6_tunnel",
+}
+"""Devices that a kernel may lack, with their modules; of tunnels most are called as theirs."""
+
+_NO_OVS = {
+    errno.ENOENT: "sudo modprobe openvswitch",
+    errno.EAFNOSUPPORT: "sudo modprobe vport_vxlan",
+}
+"""Where there is neither, Weave itself falls back to its other way."""
+
+_NO_FOU = {
+    errno.ENOENT: "sudo modprobe fou; or use a kernel that has it: run it with --on vm",
+    errno.EPERM: "sudo podwire: the kernel asks for the privilege over the machine; or --on vm",
+    errno.EAFNOSUPPORT: "sudo modprobe fou6; or use a kernel that has it: run it with --on vm",
+}
+WITHOUT_NETEM = "sudo modprobe sch_netem; where this kernel has none, run with --on vm"
+
 _NO_TUN = {
     errno.ENOENT: "sudo modprobe tun",
     errno.ENODEV: "sudo modprobe tun",
     errno.EACCES: "sudo chmod 0666 /dev/net/tun, which is how distributions have it",
 }
 """Without root the device file decides; the device itself is made in a namespace of the user's."""
+
+
+_IPSEC = "sudo modprobe -a xfrm_user esp4 gcm; or use a kernel that has them"
 
 
 def guard(r: Resource, action: Callable[[], object]) -> None:
@@ -47,19 +76,38 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
     found = f"{name} ({words or os.strerror(number)})"
     if number in (errno.EOPNOTSUPP, errno.EAFNOSUPPORT) and not stack.IPV6 and ":" in place:
         return Unsupported(Problem(place, found, "a kernel with IPv6", stack.WITHOUT_IPV6))
-    if number == errno.EOPNOTSUPP and r.kind in ("vxlan", "veth", "bridge"):
+    if number == errno.EOPNOTSUPP and r.kind in _DEVICES:
+        kind = r.device if type(r) is Tunnel else r.kind
         return Unsupported(
             Problem(
                 place,
                 found,
-                f"a kernel with {r.kind} devices",
-                f"load it with: sudo modprobe {r.kind}; or use a kernel that has it",
+                f"a kernel with {kind} devices",
+                f"load it with: sudo modprobe {_DEVICES.get(kind, kind)}; or use a kernel that has "
+                "it: run it with --on vm",
             )
         )
+    if isinstance(r, OVS_KINDS) and number in _NO_OVS:
+        return Unsupported(
+            Problem(
+                place,
+                found,
+                "a kernel with Open vSwitch's datapath",
+                f"{_NO_OVS[number]}; or use a kernel that has it: run it with --on vm; or say "
+                "backend: sleeve, which is what Weave falls back to",
+            )
+        )
+    if r.kind == "fou" and number in _NO_FOU:
+        return Unsupported(Problem(place, found, "a kernel with foo-over-UDP", _NO_FOU[number]))
     if r.kind == "tun" and number in _NO_TUN:
         return Unsupported(
             Problem(place, found, "/dev/net/tun, open to this user", _NO_TUN[number])
         )
+    if number == errno.ENOENT and r.kind == "netem":
+        return Unsupported(Problem(place, found, "a kernel with sch_netem", WITHOUT_NETEM))
+    absent = errno.EPROTONOSUPPORT, errno.ENOSYS, *[errno.ENOENT] * (r.kind == "xfrm-state")
+    if r.kind in ("xfrm-policy", "xfrm-state") and number in absent:
+        return Unsupported(Problem(place, found, "a kernel with IPsec (ESP, AES-GCM)", _IPSEC))
     if number == errno.ENOENT and r.kind == "qdisc":
         return Unsupported(
             Problem(place, found, "a kernel with this qdisc", "sudo modprobe sch_tbf sch_htb")

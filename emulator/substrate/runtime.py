@@ -118,19 +118,27 @@ def claim(name: str) -> tuple[Path, int]:
         raise SpecError(
             Problem("name of the lab", repr(name), "small letters, digits, '-' and '.', at most 63")
         )
+    try:
+        return reserve(name)
+    except FileExistsError:
+        raise SpecError(
+            Problem(
+                f"lab {name}",
+                "a running lab of that name",
+                "a new name",
+                f"podwire down {name}, podwire apply, or podwire up --name other",
+            )
+        ) from None
+
+
+def reserve(name: str) -> tuple[Path, int]:
+    """A new directory among those of labs, and its lock. FileExistsError, PodwireError."""
     root = base()
     folder = root / name
     with _registry(root):
         _reclaim(root)
         if folder.exists():
-            raise SpecError(
-                Problem(
-                    f"lab {name}",
-                    "a running lab of that name",
-                    "a new name",
-                    f"podwire down {name}, podwire apply, or podwire up --name other",
-                )
-            )
+            raise FileExistsError(folder)
         try:
             folder.mkdir(mode=0o700)
             lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)

@@ -50,7 +50,8 @@ class Sysctls:
         generic = _generic(r.name)
         value = self._born[generic]
         if value is None:
-            return r.if_present
+            # connection tracking comes with the first rule that needs it
+            return r.if_present and not r.name.startswith("net/netfilter/")
         return value == r.value and r.name == generic
 
     def read(self, name: str) -> str | None:

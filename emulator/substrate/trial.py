@@ -7,11 +7,43 @@ import socket
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import NamedTuple, NoReturn
+from typing import Literal, NamedTuple, NoReturn
 
 from emulator.errors import PodwireError, Problem, Unsupported
-from emulator.plan.resources import Addr, Hop, Htb, Qdisc, Route, TcClass, TcFilter, multipath
-from emulator.substrate import control, encode, ethtool, htb, libc, nft, privilege, rtnl, tun
+from emulator.plan.ovs import OvsDatapath, OvsVxlan
+from emulator.plan.resources import (
+    Addr,
+    Dummy,
+    Fou,
+    Geneve,
+    Hop,
+    Htb,
+    Netem,
+    Qdisc,
+    Route,
+    TcClass,
+    TcFilter,
+    Tunnel,
+    multipath,
+)
+from emulator.plan.xfrm import Selector, Template, XfrmPolicy, XfrmState
+from emulator.substrate import (
+    control,
+    encode,
+    ethtool,
+    fou,
+    htb,
+    libc,
+    netem,
+    nft,
+    ovs,
+    privilege,
+    rtnl,
+    tun,
+    tunnel,
+    xfrm,
+)
+from emulator.substrate.namespaces import FIRST_INDEX
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
     NLM_F_EXCL,
@@ -94,7 +126,8 @@ def _child(link: socket.socket, how: privilege.Level, starter: int) -> NoReturn:
 
 def _try_all() -> list[Tried]:
     route = Netlink()
-    index = {"lo": 1, "t0": 10, "t1": 11, "b0": 12, "x0": 13}
+    names = ("t0", "t1", "b0", "x0", "u0", "i0", "s0", "i6", "g0", "d0", "w0")
+    index = {"lo": 1} | {name: FIRST_INDEX + at for at, name in enumerate(names)}
 
     def at(ns: str, name: str) -> int:
         return index[name]
@@ -114,9 +147,14 @@ def _try_all() -> list[Tried]:
 
     def shape(discipline: str) -> None:
         kind = "tbf" if discipline == "tbf" else "htb"
-        qdisc = Qdisc("", "t0", kind, 10_000_000, 70_000, 100_000, 100)  # type: ignore[arg-type]
+        qdisc = Qdisc("", "t0", kind, 10_000_000, 70_000, 100_000)  # type: ignore[arg-type]
         send(*encode.qdisc(qdisc, at, True))
         send(*encode.qdisc(qdisc, at, False))
+
+    def impair() -> None:
+        late = Netem("", "t0", 1000, delay_us=10_000)
+        send(netem.message(late, at, True))
+        send(netem.message(late, at, False))
 
     def classify() -> None:
         root = Htb("", "t0", 0x30)
@@ -153,18 +191,51 @@ def _try_all() -> list[Tried]:
         hops = (Hop("192.0.2.2", "t0"), Hop("192.0.2.3", "t0"))
         send(encode.route(multipath(Route("", "198.51.100.0/24", "", ""), hops), at, "create"))
 
+    def protect() -> None:
+        ends = ("192.0.2.1", "192.0.2.2")
+        asked = Template(*ends, "tunnel", 1)
+        policy = XfrmPolicy("", "out", Selector("192.0.2.0/24", "198.51.100.0/24"), asked)
+        state = XfrmState("", *ends, 0x100, "tunnel", "00" * 20, 1)
+        other = Netlink(xfrm.PROTOCOL)
+        try:
+            for _, number, words in other.send(
+                [xfrm.policy(policy, "create"), xfrm.state(state, str)]
+            ):
+                raise OSError(number, words or os.strerror(number))
+        finally:
+            other.close()
+
+    def joined(name: str, device: Literal["ipip", "sit", "ip6tnl"], end: str) -> None:
+        send(tunnel.tunnel(Tunnel("", name, device, local=end), at, None))
+
+    geneve = Geneve("", "g0", 1, "192.0.2.2", 6081)
+
+    def datapath() -> None:
+        ovs.create(OvsDatapath("", "dp0"))
+        ovs.create(OvsVxlan("", "vx0", "dp0", 6784))
+
     attempts: list[tuple[str, Callable[[], None]]] = [
         ("veth", link("t0", "veth", attr(rtnl.VETH_INFO_PEER, peer))),
         ("bridge", link("b0", "bridge", b"")),
         ("vxlan", link("x0", "vxlan", attr_u32(rtnl.IFLA_VXLAN_ID, 1))),
-        ("tun", lambda: tun.create("u0", 14)),
+        ("ipip", lambda: joined("i0", "ipip", "192.0.2.1")),
+        ("sit", lambda: joined("s0", "sit", "192.0.2.1")),
+        ("ip6tnl", lambda: joined("i6", "ip6tnl", "2001:db8::1")),
+        ("foo-over-UDP", lambda: fou.add(Fou("", 5555, "gue"))),
+        ("geneve", lambda: send(tunnel.geneve(geneve, at, None))),
+        ("dummy", lambda: send(tunnel.dummy(Dummy("", "d0"), at, None))),
+        ("datapath of Open vSwitch", datapath),
+        ("tun", lambda: tun.create("u0", index["u0"])),
+        ("wireguard", link("w0", "wireguard", b"")),
         ("offloads by ethtool", offloads),
         ("nftables with masquerade", masquerade),
         ("tbf", lambda: shape("tbf")),
         ("htb", lambda: shape("htb")),
+        ("netem", impair),
         ("u32 filters", classify),
         ("nftables on bridges", bridge_filter),
         ("routes with several next hops", next_hops),
+        ("IPsec", protect),
     ]
     found = []
     for name, attempt in attempts:

@@ -30,12 +30,18 @@ _MODULES = {
     "cli": "places",
     "run": "measuring",
     "plot": "measuring",
+    "vm": "guest",
 }
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Run the verb; only its own module is loaded."""
     verb = arguments.verb
+    if hasattr(arguments, "on") and verb not in ("run", "ls"):  # they have something to do here
+        from emulator.verbs import guest
+
+        if guest.where(arguments) == "vm":
+            return guest.forward(arguments, arguments.words)
     module = import_module(f"emulator.verbs.{_MODULES[verb]}")
     function = getattr(module, f"{verb}_")
     if verb not in ("check", "plan"):

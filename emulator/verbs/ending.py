@@ -8,10 +8,11 @@ import time
 from emulator.errors import PodwireError, Problem
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
+from emulator.verbs import guest
 
 
 def down_(arguments: argparse.Namespace) -> int:
-    """End one lab, or all; one that does not end keeps no other from ending."""
+    """End one lab, or all of a bench or of both; one that does not end keeps no other from it."""
     worlds = runtime.worlds() if arguments.all else [runtime.find(arguments.name)]
     problems: list[Problem | str] = []
     for world in worlds:
@@ -21,6 +22,8 @@ def down_(arguments: argparse.Namespace) -> int:
             print(f"{world.name} is down ({time.perf_counter() - began:.3f} s)")
         except PodwireError as error:
             problems += error.problems
+    both = arguments.all and guest.asked(arguments) in ("", "auto")
+    code = guest.end_labs() if both else 0
     if problems:
         raise PodwireError(*problems)
-    return 0
+    return code

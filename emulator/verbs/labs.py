@@ -8,6 +8,7 @@ import time
 
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError, Problem
+from emulator.verbs import guest
 from emulator.verbs.output import as_json, counted, progress, table
 from emulator.verbs.specs import load
 from emulator.verify import Report
@@ -41,9 +42,34 @@ def _warn(cluster: Cluster) -> None:
 
 def ls_(arguments: argparse.Namespace) -> int:
     """All labs of this user, with what is wrong in them."""
+    bench = "native" if guest.in_guest() else guest.asked(arguments)
+    rows: list[dict[str, object]] = [] if bench == "vm" else _labs()
+    if bench != "native":
+        rows += guest.labs()
+    if arguments.output == "json":
+        print(as_json(rows))
+    elif not rows:
+        print("no lab runs. Start one: podwire up topologies/flannel-vxlan.yaml")
+    else:
+        columns = ["lab", "network", "nodes", "pods", "faults", "age_s", "status"]
+        if any(row["bench"] != "native" for row in rows):
+            columns.insert(1, "bench")
+        cells = [
+            [
+                ", ".join(map(str, v)) if isinstance(v := row.get(c, ""), list) else v
+                for c in columns
+            ]
+            for row in rows
+        ]
+        print(table(columns, cells))
+    return 0
+
+
+def _labs() -> list[dict[str, object]]:
+    """Those of this kernel."""
     rows: list[dict[str, object]] = []
     for world, facts in running():
-        row: dict[str, object] = {"lab": world.name, "pid": world.pid}
+        row: dict[str, object] = {"lab": world.name, "bench": "native", "pid": world.pid}
         if isinstance(facts, PodwireError):
             row |= {"status": _why_silent(facts)}
         else:
@@ -66,21 +92,7 @@ def ls_(arguments: argparse.Namespace) -> int:
                 "age_s": round(time.time() - facts.began),
             }
         rows.append(row)
-    if arguments.output == "json":
-        print(as_json(rows))
-    elif not rows:
-        print("no lab runs. Start one: podwire up topologies/flannel-vxlan.yaml")
-    else:
-        columns = ("lab", "network", "nodes", "pods", "faults", "age_s", "status")
-        cells = [
-            [
-                ", ".join(map(str, v)) if isinstance(v := row.get(c, ""), list) else v
-                for c in columns
-            ]
-            for row in rows
-        ]
-        print(table(columns, cells))
-    return 0
+    return rows
 
 
 def _why_silent(error: PodwireError) -> str:

@@ -8,6 +8,7 @@ lab: figures are drawn anywhere.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,10 +20,10 @@ import emulator
 from emulator.errors import PodwireError, Problem, SpecError
 from emulator.harness import fingerprint as fingerprints
 from emulator.harness import store
+from emulator.harness.bench import Bench
 from emulator.harness.interrupt import Interrupt
 from emulator.harness.lock import measuring
 from emulator.harness.settings import Settings, parse_precision
-from emulator.report import figure, table
 from emulator.report import summary as summaries
 from emulator.report.statistics import FEWEST_BLOCKS
 from emulator.verbs.output import as_json
@@ -36,36 +37,80 @@ def run_(arguments: argparse.Namespace) -> int:
     experiments = import_module("experiments")
     if arguments.experiment is None:
         return _list(experiments.TABLE, arguments.output)
-    name: str = arguments.experiment
-    module = experiments.module(name, "experiment")
-    plots = experiments.module(name, "plots")
-    analyse = getattr(plots, "analyse", summaries.summarise)
-    from emulator.harness.run import run
+    from emulator.verbs.guest import has_speed, where
 
+    name: str = arguments.experiment
     interrupt = Interrupt()
-    with interrupt.listening(), measuring(LOCK, f"podwire run {name}", _say):
-        fingerprint = _fingerprint(module)
-        resumed = _stored_settings(arguments, name) if arguments.resume else None
-        settings = resumed or _wished(module.settings(arguments.quick), arguments)
-        outcome = run(
-            module.experiment(settings), settings, Path(arguments.results),
-            fingerprint=fingerprint, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
-            ask=interrupt.check,
-        )  # fmt: skip
-    stored = store.read(outcome.folder)
-    figures = plots.draw(stored, outcome.summary, outcome.folder / "figures")
-    figures += table.save(outcome.summary, outcome.folder / "figures")
+    elsewhere = where(arguments) == "vm"
+    counts_only = elsewhere and not has_speed()
+    with (
+        interrupt.listening(),
+        measuring(LOCK, f"podwire run {name}", _say, counts_only=counts_only),
+    ):
+        measure = _in_guest if elsewhere else _measure
+        folder, status, code = measure(arguments, interrupt)
+    if folder is None:
+        return code
+    if arguments.only_measure:
+        print(json.dumps([str(folder), status]))
+        return 0
+    from emulator.report import (
+        table,  # Matplotlib takes a while, and in the guest it is for nothing
+    )
+
+    plots = experiments.module(name, "plots")
+    stored = store.read(folder)
+    summary = getattr(plots, "analyse", summaries.summarise)(stored)
+    store.renew_summary(folder, summary)
+    figures = plots.draw(stored, summary, folder / "figures")
+    figures += table.save(summary, folder / "figures")
     if arguments.output == "json":
         print(
             as_json(
-                {"folder": str(outcome.folder), "status": outcome.status, "why": outcome.why,
-                 "measuring_share": stored.manifest["measuring_share"], **outcome.summary,
+                {"folder": str(folder), "status": status, "why": stored.manifest["why"],
+                 "measuring_share": stored.manifest["measuring_share"], **summary,
                  "figures": [str(path) for path in figures]}
             )
         )  # fmt: skip
     else:
-        _print(stored, outcome.summary, figures, getattr(plots, "report", None))
-    return 130 if outcome.status == "interrupted" else 0
+        _print(stored, summary, figures, getattr(plots, "report", None))
+    return 130 if status == "interrupted" else 0
+
+
+def _measure(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path | None, str, int]:
+    """Measure here: the run's folder, and how it ended."""
+    from emulator.harness.run import run
+    from emulator.verbs.guest import in_guest
+
+    experiments, name = import_module("experiments"), arguments.experiment
+    module, analyse = experiments.module(name, "experiment"), summaries.summarise
+    if not in_guest():
+        analyse = getattr(experiments.module(name, "plots"), "analyse", analyse)
+    Bench.here().require(name, getattr(module, "COUNTS", ()))
+    fingerprint = _fingerprint(module)
+    resumed = _stored_settings(arguments, arguments.experiment) if arguments.resume else None
+    settings = resumed or _wished(module.settings(arguments.quick), arguments)
+    outcome = run(
+        module.experiment(settings), settings, Path(arguments.results),
+        fingerprint=fingerprint, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
+        ask=interrupt.check,
+    )  # fmt: skip
+    return outcome.folder, outcome.status, 0
+
+
+def _in_guest(arguments: argparse.Namespace, _: Interrupt) -> tuple[Path | None, str, int]:
+    """Measure in the guest, which writes the run into our own folder of results.
+
+    No folder, and the code, where it says that it could not.
+    """
+    from emulator.verbs.guest import forward, hearing
+
+    heard = bytearray()
+    code = forward(arguments, ["run", "--only-measure", *arguments.words[1:]], hearing(heard))
+    if code:
+        return None, "", code
+    folder, status = json.loads(heard.decode().splitlines()[-1])
+    return Path(folder), status, 0
 
 
 def plot_(arguments: argparse.Namespace) -> int:
@@ -77,6 +122,8 @@ def plot_(arguments: argparse.Namespace) -> int:
             Problem(arguments.results, "no stored run", "one to draw",
                     "podwire run overlay-vs-routed --quick makes one")
         )  # fmt: skip
+    from emulator.report import table
+
     for folder in folders:
         run = store.read(folder)
         plots = experiments.module(run.manifest["experiment"], "plots")
@@ -164,12 +211,15 @@ def _all_latest(results: Path) -> list[Path]:
 def _print(
     run: store.StoredRun, summary: Mapping[str, Any], figures: list[Path], report: Any
 ) -> None:
+    from emulator.report import figure, table
+
     measured = run.manifest["measuring_share"] or 0.0
     wall_s = sum(session["wall_s"] for session in run.manifest["sessions"])
-    declared = {metric["name"] for metric in run.manifest["metrics"]}
+    kinds = ("metrics", "counts")
+    declared = {metric["name"] for kind in kinds for metric in run.manifest.get(kind, ())}
     cells = [cell for cell in summary["cells"] if cell["metric"] in declared]
     if cells:
-        print(table.text(table.values({"cells": cells})))
+        print(table.text(table.values({**summary, "cells": cells})))
     if summary["comparisons"]:
         print(table.text(table.ratios(summary)))
     if report is not None:

@@ -11,6 +11,7 @@ from emulator.compile import compile_spec
 from emulator.errors import Problem, SpecError
 from emulator.plan import Plan
 from emulator.plan.text import line
+from emulator.secrets import words
 from emulator.spec import load_with_warnings, parse_sets, schema
 from emulator.spec.resolved import ResolvedSpec
 from emulator.verbs.output import as_json, counted, table
@@ -77,6 +78,8 @@ def plan_(arguments: argparse.Namespace) -> int:
         print(as_json(rows))
     else:
         sys.stdout.write(plan.text())
+    if arguments.output != "sh" and any(words(line(e.resource)) for e in plan):
+        print("note: words in braces stand for keys, which are drawn by 'up'", file=sys.stderr)
     return 0
 
 
@@ -102,9 +105,16 @@ def doctor_(arguments: argparse.Namespace) -> int:
     if arguments.output == "json":
         print(as_json([f._asdict() for f in findings]))
     else:
-        shown = [f for f in findings if not f.good] if arguments.brief else findings
+        shown = findings
+        if arguments.brief:
+            shown = [f for f in findings if not f.good and not f.elsewhere]
         rows = [
-            (f.what, f.found, "ok" if f.good else "MISSING" if f.needed else "-", f.remedy)
+            (
+                f.what,
+                f.found,
+                "ok" if f.good else f.elsewhere or ("MISSING" if f.needed else "-"),
+                f.remedy,
+            )
             for f in shown
         ]
         if rows:

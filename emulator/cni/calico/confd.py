@@ -16,7 +16,7 @@ import hashlib
 from collections.abc import Iterator
 from ipaddress import IPv4Address
 
-from emulator.cni.calico import sessions
+from emulator.cni.calico import sessions, wireguard
 from emulator.cni.context import Context
 from emulator.datapath import bird
 from emulator.family import IPV6
@@ -49,7 +49,7 @@ def config(context: Context, at: Addressing, node: Node) -> str:
             _TO_NODES,
             _TO_ROUTERS,
             _FROM_PEERS,
-            _TO_KERNEL,
+            _to_kernel(context, at, node),
             f"graceful restart wait {spec.network.option('gracefulRestartWait')}",
             bird.device(_SCAN_TIME_S),
             bird.direct(["-cali*", "-kube-ipvs*", "*"], check_link=False, family=channel),
@@ -144,22 +144,34 @@ function calico_export_to_bgp_peers(bool internal_peer) {{
 }}"""
 
 
+def _to_kernel(context: Context, at: Addressing, node: Node) -> str:
+    """Whatever is known but what WireGuard takes: of its peers the kernel is told nothing."""
+    peers = context.spec.nodes if wireguard.enabled(context, at) else ()
+    return "\n".join(
+        [
+            "filter calico_kernel_programming {",
+            "    # the kernel has these; BIRD 1.6 keeps them back by itself",
+            "    if source = RTS_DEVICE then reject;",
+            *(
+                f"    if defined(bgp_next_hop) && bgp_next_hop = {at.node[peer.name]} then reject;"
+                for peer in peers
+                if peer.name != node.name
+            ),
+            "    if source = RTS_BGP && ! defined(krt_metric) then {",
+            "        krt_metric = 1024;",
+            f"        if defined(bgp_local_pref) then krt_metric = {LARGEST} - bgp_local_pref;",
+            "    }",
+            "    accept;",
+            "}",
+        ]
+    )
+
+
 _TO_NODES = "filter calico_export_to_nodes { calico_export_to_bgp_peers(true); }"
 _TO_ROUTERS = "filter calico_export_to_routers { calico_export_to_bgp_peers(false); }"
 
 _FROM_PEERS = f"""\
 filter calico_import {{
     if defined(bgp_local_pref) && bgp_local_pref > {LARGEST - 1024} then preference = 200;
-    accept;
-}}"""
-
-_TO_KERNEL = f"""\
-filter calico_kernel_programming {{
-    # the kernel has these; BIRD 1.6 keeps them back by itself
-    if source = RTS_DEVICE then reject;
-    if source = RTS_BGP && ! defined(krt_metric) then {{
-        krt_metric = 1024;
-        if defined(bgp_local_pref) then krt_metric = {LARGEST} - bgp_local_pref;
-    }}
     accept;
 }}"""

@@ -1,4 +1,4 @@
-"""Felix's rules for masquerading, and for the guard of VXLAN. Those of policies are not here.
+"""Felix's rules for masquerading, and to guard VXLAN and IPIP. Those of policies are not here.
 
 Written as the tables that iptables-nft uses, with Calico's chain names (docs/decisions/0008).
 Felix keeps its lists of networks in ipsets of the kernel. Here they are sets of the table, under
@@ -11,7 +11,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from emulator.cni.calico import wireguard
 from emulator.cni.context import Context
+from emulator.datapath.ipip import TUNL0
 from emulator.family import IPV6
 from emulator.ipam import Addressing
 from emulator.spec.resolved import Node
@@ -20,11 +22,15 @@ VXLAN_PORT = 4789
 
 
 def tables(context: Context, at: Addressing, node: Node, tunnel: str) -> Iterator[tuple[str, str]]:
-    """(name, text) of each table of a node and family; ``tunnel`` is its VXLAN device, or empty."""
+    """(name, text) of each table of a node and family; ``tunnel`` is its tunnel, or empty."""
     ip = at.family.nft
     six = at.family is IPV6
     sets, kind = ("cali60", "ipv6_addr") if six else ("cali40", "ipv4_addr")
     outgoing = bool(context.spec.network.option("natOutgoingIPv6" if six else "natOutgoing"))
+    encrypted = wireguard.enabled(context, at)
+    devices = (tunnel, wireguard.device(at) if encrypted else "")
+    by_vxlan = tunnel not in ("", TUNL0)
+    also = _WIREGUARD.format(port=wireguard.port(at)) if encrypted else ""
     masqueraded = _set(f"{sets}masq-ipam-pools", kind, [at.pod_cidr] if outgoing else [])
     network = _set(f"{sets}network-ip-pools", kind, [at.pod_cidr])
     yield (
@@ -32,16 +38,30 @@ def tables(context: Context, at: Addressing, node: Node, tunnel: str) -> Iterato
         _NAT.format(
             ip=ip,
             sets=f"{masqueraded}\n{network}",
-            tunnel=_TUNNEL.format(dev=tunnel) if tunnel else "",
+            tunnel="".join(_tunnel(dev, by_vxlan) for dev in devices if dev),
             outgoing=_OUTGOING.format(ip=ip, sets=sets) if outgoing else "",
         ),
     )
-    if tunnel:
+    if tunnel == TUNL0:
+        name = f"{sets}all-hosts-net"
+        nodes = _set(name, kind, sorted(at.node.values(), key=ip_address))
+        yield (
+            "filter",
+            _FILTER.format(ip=ip, sets=f"{nodes}\n", guard=_IPIP.format(name=name) + also),
+        )
+    elif by_vxlan:
         name = f"{sets}all-vxlan-net"
         others = (address for peer, address in at.node.items() if peer != node.name)
         nodes = _set(name, kind, sorted(others, key=ip_address))
-        yield "filter", _FILTER.format(ip=ip, sets=nodes, name=name, port=VXLAN_PORT)
+        guard = _VXLAN.format(ip=ip, name=name, port=VXLAN_PORT)
+        yield "filter", _FILTER.format(ip=ip, sets=f"{nodes}\n", guard=guard + also)
         yield "raw", _RAW.format(ip=ip, port=VXLAN_PORT)
+    elif also:
+        yield "filter", _FILTER.format(ip=ip, sets="", guard=also)
+
+
+def _tunnel(dev: str, by_vxlan: bool) -> str:
+    return (_UDP.format(dev=dev) if by_vxlan else "") + _TUNNEL.format(dev=dev)
 
 
 def _set(name: str, kind: str, elements: list[str]) -> str:
@@ -61,11 +81,14 @@ masquerade fully-random
 """
 
 # A node that speaks into the tunnel under another address of its own would get its answers past
-# the tunnel. UDP takes ports above VXLAN's: an answer to that very port would be dropped.
-_TUNNEL = """\
+# the tunnel. With VXLAN, UDP takes ports above VXLAN's, whatever the tunnel: an answer to that very
+# port would be dropped.
+_UDP = """\
 		meta l4proto udp oifname "{dev}" fib saddr . oif type != local fib saddr type local masquerade to :4790-65535 fully-random
-		oifname "{dev}" fib saddr . oif type != local fib saddr type local masquerade fully-random
 """  # noqa: E501
+_TUNNEL = """\
+		oifname "{dev}" fib saddr . oif type != local fib saddr type local masquerade fully-random
+"""
 
 _NAT = """\
 table {ip} nat {{
@@ -109,18 +132,30 @@ table {ip} nat {{
 }}
 """
 
+_VXLAN = """\
+		udp dport {port} {ip} saddr @{name} fib daddr type local accept
+		udp dport {port} fib daddr type local drop
+"""
+
+_IPIP = """\
+		ip protocol ipencap ip saddr @{name} fib daddr type local accept
+		ip protocol ipencap drop
+"""
+
+# there is nothing to drop: who is no peer is not heard
+_WIREGUARD = """\
+		udp dport {port} fib daddr type local accept
+"""
+
 _FILTER = """\
 table {ip} filter {{
-{sets}
-	chain INPUT {{
+{sets}	chain INPUT {{
 		type filter hook input priority filter; policy accept;
 		jump cali-INPUT
 	}}
 
 	chain cali-INPUT {{
-		udp dport {port} {ip} saddr @{name} fib daddr type local accept
-		udp dport {port} fib daddr type local drop
-	}}
+{guard}	}}
 }}
 """
 

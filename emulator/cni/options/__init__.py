@@ -21,6 +21,8 @@ from emulator.cni.options import (
     kube_router,
     kubenet,
     none,
+    overlay,
+    romana,
     weave,
 )
 from emulator.cni.options.plugin import NetworkOptions, Plugin
@@ -28,6 +30,7 @@ from emulator.cni.options.plugin import NetworkOptions, Plugin
 PLUGINS: Final[Mapping[str, Plugin]] = {
     "none": none.PLUGIN,
     "host": host.PLUGIN,
+    "overlay": overlay.PLUGIN,
     "cni": cni.PLUGIN,
     "flannel": flannel.PLUGIN,
     "kube-router": kube_router.PLUGIN,
@@ -35,6 +38,7 @@ PLUGINS: Final[Mapping[str, Plugin]] = {
     "kubenet": kubenet.PLUGIN,
     "weave": weave.PLUGIN,
     "calico": calico.PLUGIN,
+    "romana": romana.PLUGIN,
 }
 """All plugins of this version by name."""
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
 
 from emulator.cni.options.plugin import Contradiction, NetworkOptions, Plugin
+from emulator.family import IPV4, IPV6, family
 
 _BGP = ("bgp",)
 
 
 class CalicoOptions(NetworkOptions):
-    """Calico: addresses in blocks, pods without a bridge, and routes by BGP or VXLAN.
+    """Calico: addresses in blocks, pods without a bridge, and routes by BGP, VXLAN or IPIP.
 
     Names are those of Calico's resources (IPPool, IPAMConfig, BGPConfiguration, BGPPeer), of
     timers those of BIRD.
@@ -21,6 +22,7 @@ class CalicoOptions(NetworkOptions):
 
     only_for: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "vxlanMode": ("vxlan",),
+        "ipipMode": ("ipip",),
         **dict.fromkeys(
             ("asNumber", "nodeToNodeMeshEnabled", "routeReflectors", "peerWithRouters"), _BGP
         ),
@@ -32,10 +34,19 @@ class CalicoOptions(NetworkOptions):
     of_fabric: ClassVar[tuple[str, ...]] = ("peerWithRouters",)
 
     plugin: Literal["calico"]
-    backend: Literal["vxlan", "bgp"] = "vxlan"
+    backend: Literal["vxlan", "ipip", "bgp"] = "vxlan"
     vxlanMode: Literal["Always", "CrossSubnet"] = Field(
         default="Always", description="CrossSubnet: no tunnel between nodes of one subnet"
     )
+    ipipMode: Literal["Always", "CrossSubnet"] = Field(
+        default="Always",
+        description="CrossSubnet: no tunnel between nodes of one subnet. A pool of IPv6 has none "
+        "at all",
+    )
+    wireguardEnabled: bool = Field(
+        default=False, description="encrypt what goes between pods of different nodes"
+    )
+    wireguardEnabledV6: bool = Field(default=False, description="the same for IPv6")
     blockSize: int = Field(default=26, ge=20, le=32, description="prefix length of a block")
     blockSizeIPv6: int = Field(
         default=122, ge=116, le=128, description="prefix length of a block of IPv6"
@@ -82,8 +93,14 @@ class CalicoOptions(NetworkOptions):
         default=0, ge=0, le=65535, description="bgp: seconds; 0: a third of holdTime"
     )
 
-    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
-        """Calico's own rule for block limits; and one way of peering at a time."""
+    def contradictions(self, pod_cidrs: Sequence[str]) -> Iterator[Contradiction]:
+        """Calico's own rule for block limits; one way of peering at a time; and encryption of a
+        family that is there."""
+        families = {family(cidr) for cidr in pod_cidrs}
+        for name, which in (("wireguardEnabled", IPV4), ("wireguardEnabledV6", IPV6)):
+            if getattr(self, name) and which not in families:
+                other = f"networks without {which.name}"
+                yield Contradiction(name, other, f"a podCIDR of {which.name}", "")
         if self.maxBlocksPerHost != 20 and not self.strictAffinity:
             yield Contradiction(
                 "maxBlocksPerHost",
@@ -118,8 +135,10 @@ class CalicoOptions(NetworkOptions):
 
 PLUGIN = Plugin(
     CalicoOptions,
-    ("vxlan", "bgp"),
+    ("vxlan", "ipip", "bgp"),
     node_subnets=False,
-    ipv6=("vxlan", "bgp"),
+    ipv6=("vxlan", "ipip", "bgp"),
+    with_ipv4=("ipip",),
     heard_by={"bgp": "peerWithRouters"},
+    tunnels_by={"IPv4": "wireguardEnabled", "IPv6": "wireguardEnabledV6"},
 )

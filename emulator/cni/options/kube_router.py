@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import ClassVar, Literal
 
 from pydantic import Field
@@ -57,11 +57,17 @@ class KubeRouterOptions(NetworkOptions):
     overlayType: Literal["subnet", "full"] = Field(
         default="subnet", description="tunnels to nodes of other subnets, or to all nodes"
     )
+    overlayEncap: Literal["ipip", "fou"] = Field(
+        default="ipip", description="tunnels of IP in IP, or of that in UDP (in truth GUE)"
+    )
+    overlayEncapPort: int = Field(
+        default=5555, ge=1024, le=65535, description="the UDP port of overlayEncap: fou"
+    )
     enablePodEgress: bool = Field(
         default=True, description="masquerade what leaves pods for outside the cluster"
     )
 
-    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+    def contradictions(self, pod_cidrs: Sequence[str]) -> Iterator[Contradiction]:
         """Routers are peers of nodes that take from them what is asked for alone."""
         if self.peerRouters and self.rrServers:
             yield Contradiction(
@@ -72,4 +78,9 @@ class KubeRouterOptions(NetworkOptions):
             )
 
 
-PLUGIN = Plugin(KubeRouterOptions, ipv6=("",), heard_by={"": "peerRouters"})
+PLUGIN = Plugin(
+    KubeRouterOptions,
+    ipv6=("",),
+    heard_by={"": "peerRouters"},
+    tunnels_by={"IPv4": "enableOverlay", "IPv6": "enableOverlay"},
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Network
 from typing import Annotated, Literal
 
@@ -39,12 +39,15 @@ class KubenetOptions(NetworkOptions):
         description="what is sent elsewhere is masqueraded; 0.0.0.0/0: nothing is",
     )
 
-    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
+    def contradictions(self, pod_cidrs: Sequence[str]) -> Iterator[Contradiction]:
         """Pods outside of the range would be masqueraded when they talk to each other."""
-        if not IPv4Network(pod_cidr).subnet_of(IPv4Network(self.nonMasqueradeCIDR)):
+        spared = IPv4Network(self.nonMasqueradeCIDR)
+        for cidr in pod_cidrs:
+            if ":" in cidr or IPv4Network(cidr).subnet_of(spared):
+                continue
             yield Contradiction(
                 "nonMasqueradeCIDR",
-                f"{self.nonMasqueradeCIDR} with the podCIDR {pod_cidr}",
+                f"{self.nonMasqueradeCIDR} with the podCIDR {cidr}",
                 "a range that holds podCIDR",
                 "kubenet would masquerade what pods send to each other, and no pod would see "
                 "another one's address",

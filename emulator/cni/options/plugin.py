@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple, get_origin
 
 from pydantic import BaseModel, ConfigDict
@@ -49,8 +49,9 @@ class NetworkOptions(BaseModel):
         }
         return {k: json.loads(str(v)) if k in folded else v for k, v in values}
 
-    def contradictions(self, pod_cidr: str) -> Iterator[Contradiction]:
-        """Options that do not go with each other, or with the range of the pods."""
+    def contradictions(self, pod_cidrs: Sequence[str]) -> Iterator[Contradiction]:
+        """Options that do not go with each other, or with the ranges of the pods, one for each
+        family."""
         return iter(())
 
 
@@ -63,11 +64,14 @@ class Plugin(NamedTuple):
     ``one_segment``: backends that need all nodes on one segment, each with what the real
     plugin does otherwise (of ``near`` and ``far``, two nodes, and ``subnet``, far's pods).
     ``heard_by``: of backends without a tunnel, the option by which routers hear of pods.
+    ``tunnels_by``: by family, the option by which pods of all nodes reach each other whatever
+    routers have heard.
     ``by_routers``: pods reach those of other nodes by routers of the underlay alone.
     ``shapes``: pods have the bandwidth that their annotations say.
     ``pod_cidr``: the pods' network where the spec names none.
     ``node_subnets``: False when nodes have no subnet of their own, so that nodePrefix says nothing.
-    ``ipv6``: the backends that have IPv6, alone and beside IPv4.
+    ``ipv6``: the backends that have IPv6, alone and beside IPv4; ``with_ipv4``: those of them
+    that have it beside IPv4 only.
     """
 
     options: type[NetworkOptions]
@@ -76,8 +80,10 @@ class Plugin(NamedTuple):
     joins_nodes: bool = True
     one_segment: Mapping[str, str] = {}
     heard_by: Mapping[str, str] = {}
+    tunnels_by: Mapping[str, str] = {}
     by_routers: bool = False
     shapes: bool = False
     pod_cidr: str = "10.244.0.0/16"
     node_subnets: bool = True
     ipv6: tuple[str, ...] = ()
+    with_ipv4: tuple[str, ...] = ()

@@ -23,6 +23,9 @@ class WeaveOptions(NetworkOptions):
         le=65535,
         description="fastdp: of pods and bridges, whatever the links have",
     )
+    encryption: bool = Field(
+        default=False, description="a password for all routers, drawn for each lab"
+    )
     noMasqLocal: bool = Field(
         default=True, description="keep the source of what comes from outside to a local pod"
     )

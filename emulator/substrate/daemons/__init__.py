@@ -8,8 +8,21 @@ and share the interpreter's memory (docs/decisions/0013-daemons-in-forks.md).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from typing import cast
 
-from emulator.substrate.daemons import gobgp_routes
+DAEMONS: Mapping[str, Sequence[str]] = {
+    "gobgp-routes": ("gobgp",),
+    "strongswan": ("charon", "swanctl"),
+    "weave-router": (),
+}
+"""Each by the name under which a plan runs it, with the programs of others that it wants."""
 
-DAEMONS: Mapping[str, Callable[[Sequence[str]], None]] = {"gobgp-routes": gobgp_routes.run}
-"""Each by the name under which a plan runs it; a function of its arguments that never returns."""
+Daemon = Callable[[Sequence[str]], None]
+
+
+def function(name: str) -> Daemon:
+    """A function of the daemon's arguments that never returns. What it uses is loaded now: from
+    within a namespace the files may be out of sight."""
+    module = import_module(f"{__name__}.{name.replace('-', '_')}")
+    return cast(Daemon, module.run)

@@ -5,9 +5,10 @@ here by means of ``gobgp``, gobgpd's own client:
 
 - a prefix of each family is announced, with the node's address of that family as next hop, anew
   whenever gobgpd has started;
-- best paths are followed as they change. A path of a neighbour whose next hop lies in the node's
-  own subnet of that family becomes a route of protocol 17; any other next hop is left to the
-  fabric. A withdrawn path takes every route of that protocol to its prefix with it;
+- best paths are followed as they change. A path of a neighbour becomes a route of protocol 17: into
+  the tunnel that there is to its next hop, with one in table 77 to that itself; without a tunnel
+  by the next hop, where that lies in the node's own subnet of that family. Any other is left to
+  the fabric. A withdrawn path takes every route of that protocol to its prefix with it;
 - all routes are written again in every period, for whoever may have removed one.
 
 When gobgpd ends, nobody withdraws anything: routes stay as they are. Once it is back, those that
@@ -24,7 +25,7 @@ import select
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from ipaddress import ip_address, ip_network
 from typing import IO, Any, NamedTuple, NoReturn
 
@@ -34,6 +35,9 @@ from emulator.substrate.netlink import Message, Netlink
 
 PROTOCOL = "17"
 """kube-router's, named after Zebra, whose number is 11."""
+
+TUNNELS = 77
+"""kube-router's table of what goes into a tunnel though it is for a node."""
 
 _API = ("127.0.0.1", 50051)
 _LOOK_S = 0.1
@@ -46,12 +50,14 @@ IPv4."""
 
 class Settings(NamedTuple):
     """``announce`` are prefixes, one of each family, each with the node's own address;
-    ``subnets`` are where these lie and ``dev`` the interface that leads there; ``period_s``
-    seconds between two writings of all routes."""
+    ``subnets`` are where these lie and ``dev`` the interface that leads there; ``tunnels``:
+    by the address of a node, the interface that leads to it; ``period_s`` seconds between two
+    writings of all routes."""
 
     announce: tuple[tuple[str, str], ...]
     subnets: tuple[str, ...]
     dev: str
+    tunnels: Mapping[str, str]
     period_s: float
 
 
@@ -86,26 +92,44 @@ def on_segment(best: Best, subnets: Sequence[str]) -> bool:
     return any(ip_address(best.next_hop) in ip_network(subnet) for subnet in subnets)
 
 
+def routes(best: Best, settings: Settings) -> list[Route]:
+    """What a path becomes; nothing where it is left to the fabric."""
+    if tunnel := settings.tunnels.get(best.next_hop):
+        six = ":" in best.next_hop
+        own = next(a for _, a in settings.announce if (":" in a) == six)
+        host = f"{best.next_hop}/{128 if six else 32}"
+        return [
+            Route("", best.prefix, "", tunnel, proto=PROTOCOL, src=own),
+            Route("", host, "", tunnel, table=TUNNELS),
+        ]
+    if on_segment(best, settings.subnets):
+        return [Route("", best.prefix, best.next_hop, settings.dev, proto=PROTOCOL)]
+    return []
+
+
 class Table:
-    """Our part of the kernel's main table."""
+    """Our part of the kernel's tables."""
 
     def __init__(self, settings: Settings) -> None:
-        self._subnets, self._dev = settings.subnets, settings.dev
+        self._settings = settings
         self._netlink = Netlink()
-        self._routes: dict[str, Route] = {}
+        self._routes: dict[str, list[Route]] = {}
         self._unheard: set[str] = set()
 
     def begin(self) -> None:
         """gobgpd has started: it must tell anew of all that is there."""
         body = bytes([socket.AF_UNSPEC]) + bytes(11)
         dump = self._netlink.dump(rtnl.RTM_GETROUTE, body)
-        there = [r for r in decode.routes("", dump, {}) if isinstance(r, Route)]
-        self._unheard = {r.dst for r in there if r.proto == PROTOCOL} | self._routes.keys()
+        names = dict(socket.if_nameindex())
+        there = [r for r in decode.routes("", dump, names) if isinstance(r, Route)]
+        for main in (r for r in there if r.proto == PROTOCOL):
+            hosts = [r for r in there if r.table == TUNNELS and r.dev == main.dev]
+            self._routes.setdefault(main.dst, [main, *hosts])
+        self._unheard = set(self._routes)
 
     def forget(self) -> None:
         """Remove what it has not told of since."""
         for prefix in self._unheard:
-            self._routes.pop(prefix, None)
             self._remove(prefix)
         self._unheard.clear()
 
@@ -114,25 +138,30 @@ class Table:
         if not best.neighbor:
             return
         self._unheard.discard(best.prefix)
-        if best.withdrawn or not on_segment(best, self._subnets):
-            self._routes.pop(best.prefix, None)
+        wanted = [] if best.withdrawn else routes(best, self._settings)
+        if not wanted:
             self._remove(best.prefix)
             return
-        route = Route("", best.prefix, best.next_hop, self._dev, proto=PROTOCOL)
-        self._routes[best.prefix] = route
-        self._write([route])
+        for old in self._routes.get(best.prefix, ()):
+            if old.table == TUNNELS and old not in wanted:
+                self._netlink.send([encode.route(old, _index, "delete")])
+        self._routes[best.prefix] = wanted
+        self._write(wanted)
 
     def again(self) -> None:
         """Write everything once more."""
-        self._write(list(self._routes.values()))
+        self._write([route for wanted in self._routes.values() for route in wanted])
 
     def _write(self, routes: Sequence[Route]) -> None:
         messages = [encode.route(route, _index, "replace") for route in routes]
         for number, errno, text in self._netlink.send(messages):
             route = routes[number]
-            _say(f"{route.dst} via {route.via}: {text or os.strerror(errno)}")
+            _say(f"{route.dst} by {route.via or route.dev}: {text or os.strerror(errno)}")
 
     def _remove(self, prefix: str) -> None:
+        for route in self._routes.pop(prefix, ()):
+            if route.table == TUNNELS:
+                self._netlink.send([encode.route(route, _index, "delete")])
         gone: list[Message] = [
             encode.route(Route("", prefix, "", "", proto=PROTOCOL), _index, "delete")
         ]
@@ -146,17 +175,17 @@ def _index(_: str, dev: str) -> int:
 
 def run(arguments: Sequence[str]) -> NoReturn:
     """The daemon. It is ended from outside."""
-    settings = _settings(arguments)
-    table = Table(settings)
+    told = settings(arguments)
+    table = Table(told)
     while True:
-        _announce(settings)
+        _announce(told)
         table.begin()
         watching = subprocess.Popen(
             ["gobgp", "monitor", "global", "rib", "--json", "--current"], stdout=subprocess.PIPE
         )
         assert watching.stdout is not None
         with watching.stdout as lines:
-            _follow(lines, table, settings.period_s)
+            _follow(lines, table, told.period_s)
         watching.wait()
         _say("gobgpd has ended; its routes stay")
 
@@ -203,15 +232,18 @@ def _follow(lines: IO[bytes], table: Table, period_s: float) -> None:
             again = now + period_s
 
 
-def _settings(arguments: Sequence[str]) -> Settings:
+def settings(arguments: Sequence[str]) -> Settings:
+    """What the words of a plan say."""
     words: Any = argparse.ArgumentParser("gobgp-routes")
     for name in ("announce", "address", "subnet"):
         words.add_argument(f"--{name}", action="append", required=True)
+    words.add_argument("--tunnel", action="append", default=[])
     words.add_argument("--dev", required=True)
     words.add_argument("--period", type=float, required=True)
     found = words.parse_args(arguments)
     announced = tuple(zip(found.announce, found.address, strict=True))
-    return Settings(announced, tuple(found.subnet), found.dev, found.period)
+    tunnels = dict(one.split("=") for one in found.tunnel)
+    return Settings(announced, tuple(found.subnet), found.dev, tunnels, found.period)
 
 
 def _say(text: str) -> None:

@@ -1,9 +1,8 @@
 /* sleeve: joins the bridges of several hosts by carrying Ethernet frames in UDP.
  *
- * The wire is that of Weave Net's overlay "sleeve" without encryption. A datagram begins with
- * the name of the sending peer (6 bytes, a MAC address); then come frames, each behind the names
- * of the peer where it entered and of the peer where it is to leave, and its length (2 bytes,
- * big endian). Frames are captured from one interface, and those of other peers put into it.
+ * The wire is that of Weave Net's overlay "sleeve". A datagram begins with the name of the sending
+ * peer (6 bytes, a MAC address); then come frames, each behind the names of the peer where it
+ * entered and of the peer where it is to leave, and its length (2 bytes, big endian). Frames are captured from one interface, and those of other peers put into it.
  *
  * As there: where a MAC address lives is learnt per peer and forgotten after ten minutes; a frame
  * for an unknown one goes to all peers. Frames that wait for the same peer share a datagram of at
@@ -11,6 +10,13 @@
  * first that is too long for the path teaches its MTU (the kernel's word for it), later ones are
  * answered with ICMP "fragmentation needed" in the name of their destination, unless they were for
  * all peers. Packets without DF are left to be fragmented by the kernel.
+ *
+ * Compiled with NACL it is the encrypted wire: between name and frames stand a number (8 bytes, its
+ * highest bit says DF) and a code that authenticates what follows (16 bytes, Poly1305), and frames
+ * are encrypted (XSalsa20). The key of two peers is a hash of what Curve25519 makes of their keys and
+ * of the password. A number that was seen, or is too old to tell, is not taken again. Weave's begin
+ * with zero, under keys that are drawn for each connection; here keys are told and stay, so that
+ * numbers begin with the time.
  *
  * Not here is what needs the TCP connection between routers: heartbeats, the tests of path MTU and
  * of fragments, which then count as passed, peers that find each other, relaying.
@@ -22,6 +28,12 @@
  *     port 6783
  *     name 7e:11:00:00:00:01
  *     peer 7e:11:00:00:00:02 192.168.50.12
+ *
+ * and with NACL also
+ *
+ *     private KEY
+ *     password WORD
+ *     peer 7e:11:00:00:00:02 192.168.50.12 KEY
  */
 #include "daemon.h"
 #include <linux/filter.h>
@@ -30,10 +42,19 @@
 #include <netinet/ip.h>
 #include <netinet/ip_icmp.h>
 #include <netinet/udp.h>
+#ifdef NACL
+#include <sodium.h>
+#endif
 
 enum {
 	NAME = 6,
+#ifdef NACL
+	NUMBER = 8,
+	CODE = crypto_secretbox_MACBYTES,
+	PACKET_HEAD = NAME + NUMBER + CODE,
+#else
 	PACKET_HEAD = NAME,
+#endif
 	FRAME_HEAD = NAME + NAME + 2,
 	UDP_OVER_IP = sizeof(struct iphdr) + sizeof(struct udphdr),
 	OVERHEAD = UDP_OVER_IP + PACKET_HEAD + FRAME_HEAD + ETH_HLEN,
@@ -53,6 +74,23 @@ struct batch {
 	size_t length;
 };
 
+#ifdef NACL
+enum { KEY = 32, WINDOW_BITS = 20, WINDOW = 1 << WINDOW_BITS, MOST_PASSWORD = 128 };
+
+/* The numbers that have come, in a window that begins one step below the highest. */
+struct numbers {
+	uint64_t window;
+	uint8_t *used, *before;         /* a bit for each */
+};
+
+struct sealed {
+	uint8_t public[KEY], key[KEY];
+	uint64_t next[2];               /* without DF, with it */
+	struct numbers seen[2];
+	int dials;                      /* the two directions have different nonces */
+};
+#endif
+
 struct peer {
 	uint8_t name[NAME];
 	struct sockaddr_in at;
@@ -60,12 +98,19 @@ struct peer {
 	int mtu;                /* of an IP packet in a frame with DF */
 	int payload;            /* of a datagram that the path takes whole */
 	struct batch df, plain;
+#ifdef NACL
+	struct sealed sealed;
+#endif
 };
 
 struct settings {
 	char capture[IFNAMSIZ];
 	uint8_t name[NAME];
 	in_port_t port;
+#ifdef NACL
+	uint8_t private[KEY];
+	char password[MOST_PASSWORD];
+#endif
 	struct peer *peer;
 	size_t peers;
 };
@@ -127,6 +172,105 @@ static void learn(const uint8_t *address, const uint8_t *at)
 	m->seen = now();
 }
 
+#ifdef NACL
+/* --- encryption -------------------------------------------------------------------------- */
+
+static const uint64_t WITH_DF = 1ULL << 63;
+
+static void number(uint8_t *at, uint64_t value)
+{
+	for (int i = NUMBER - 1; i >= 0; i--, value >>= 8)
+		at[i] = value;
+}
+
+static void nonce(uint8_t *to, int by_the_one_that_dials, const uint8_t *number)
+{
+	memset(to, 0, crypto_secretbox_NONCEBYTES);
+	to[0] = by_the_one_that_dials ? 0x80 : 0;
+	memcpy(to + crypto_secretbox_NONCEBYTES - NUMBER, number, NUMBER);
+}
+
+static uint8_t *bits(void)
+{
+	uint8_t *found = calloc(WINDOW / 8, 1);         /* pages that nobody writes cost nothing */
+
+	if (!found)
+		die("no memory for %d numbers", WINDOW);
+	return found;
+}
+
+static void agree(struct peer *p)
+{
+	uint8_t text[KEY + MOST_PASSWORD];
+	size_t length = strlen(own.password);
+	struct timespec t;
+
+	if (crypto_box_beforenm(text, p->sealed.public, own.private))
+		die("%s: a key that is none", inet_ntoa(p->at.sin_addr));
+	memcpy(text + KEY, own.password, length);
+	crypto_hash_sha256(p->sealed.key, text, KEY + length);
+	p->sealed.dials = memcmp(own.name, p->name, NAME) > 0;
+	clock_gettime(CLOCK_REALTIME, &t);
+	for (int df = 0; df < 2; df++) {
+		p->sealed.next[df] = t.tv_sec * 1000000ULL + t.tv_nsec / 1000;
+		p->sealed.seen[df].used = bits();
+		p->sealed.seen[df].before = bits();
+	}
+}
+
+static void seal(struct peer *p, struct batch *b)
+{
+	uint8_t once[crypto_secretbox_NONCEBYTES], *at = b->data + NAME;
+	int df = b == &p->df;
+
+	number(at, p->sealed.next[df]++ | (df ? WITH_DF : 0));
+	nonce(once, p->sealed.dials, at);
+	crypto_secretbox_easy(at + NUMBER, b->data + PACKET_HEAD, b->length - PACKET_HEAD, once,
+			      p->sealed.key);
+}
+
+/* Whether a number is new; it is not any more then. */
+static int take_number(struct numbers *n, uint64_t value)
+{
+	uint64_t window = value >> WINDOW_BITS, bit = value & (WINDOW - 1);
+	int64_t ahead = window - n->window;
+	uint8_t *set = n->used;
+
+	if (ahead > 0) {
+		n->used = n->before;
+		n->before = set;
+		memset(n->used, 0, WINDOW / 8);
+		if (ahead > 1)
+			memset(n->before, 0, WINDOW / 8);
+		n->window = window;
+		set = n->used;
+	} else if (ahead == -1) {
+		set = n->before;
+	} else if (ahead < -1) {
+		return 0;
+	}
+	if (set[bit / 8] & 1 << bit % 8)
+		return 0;
+	set[bit / 8] |= 1 << bit % 8;
+	return 1;
+}
+
+/* Decrypts in place; 0 for what the peer has not sent, or has sent before. */
+static int unseal(struct peer *p, uint8_t *packet, size_t length)
+{
+	uint8_t once[crypto_secretbox_NONCEBYTES], *at = packet + NAME;
+	uint64_t value = 0;
+
+	for (int i = 0; i < NUMBER; i++)
+		value = value << 8 | at[i];
+	nonce(once, !p->sealed.dials, at);
+	if (crypto_secretbox_open_easy(packet + PACKET_HEAD, at + NUMBER, length - NAME - NUMBER, once,
+				       p->sealed.key))
+		return complain("from %s: not to be decrypted", inet_ntoa(p->at.sin_addr)), 0;
+	return take_number(&p->sealed.seen[value >= WITH_DF], value & ~WITH_DF);
+}
+
+#endif
 /* --- to the other peers ------------------------------------------------------------------ */
 
 /* 0 where the kernel knows no way, as before a route is there. */
@@ -159,6 +303,9 @@ static void flush(struct peer *p, struct batch *b)
 
 	if (!b->length)
 		return;
+#ifdef NACL
+	seal(p, b);
+#endif
 	if (b == &p->df) {
 		head.len = htons(sizeof head + b->length);
 		sent = dial(p) ? sendmsg(p->raw, &with_df, 0) : -1;
@@ -313,6 +460,10 @@ static int arrived(uint8_t *packet)
 		return 0;
 	if (length < PACKET_HEAD || !find_peer(packet))
 		return 1;
+#ifdef NACL
+	if (!unseal(find_peer(packet), packet, length))
+		return 1;
+#endif
 	while (length - at >= FRAME_HEAD) {
 		const uint8_t *from = packet + at, *to = from + NAME, *frame = packet + at + FRAME_HEAD;
 		ssize_t size = to[NAME] << 8 | to[NAME + 1];
@@ -342,6 +493,16 @@ static int take_name(const char *word, uint8_t *name)
 		      name + 3, name + 4, name + 5, &end) == NAME;
 }
 
+#ifdef NACL
+static int take_key(const char *word, uint8_t *key)
+{
+	size_t length;
+
+	return !sodium_base642bin(key, KEY, word, strlen(word), NULL, &length, NULL,
+				  sodium_base64_VARIANT_ORIGINAL) && length == KEY;
+}
+
+#endif
 static int take(char **word, int count, void *to)
 {
 	struct settings *s = to;
@@ -353,14 +514,27 @@ static int take(char **word, int count, void *to)
 		return take_port(word[1], &s->port);
 	if (!strcmp(word[0], "name") && count == 2)
 		return take_name(word[1], s->name);
+#ifdef NACL
+	if (!strcmp(word[0], "private") && count == 2)
+		return take_key(word[1], s->private);
+	if (!strcmp(word[0], "password") && count == 2 && strlen(word[1]) < MOST_PASSWORD)
+		return !!strcpy(s->password, word[1]);
+	if (strcmp(word[0], "peer") || count != 4)
+		return 0;
+#else
 	if (strcmp(word[0], "peer") || count != 3)
 		return 0;
+#endif
 	s->peer = realloc(s->peer, (s->peers + 1) * sizeof *s->peer);
 	if (!s->peer)
 		die("no memory for %zu peers", s->peers + 1);
 	p = memset(&s->peer[s->peers++], 0, sizeof *p);
 	p->raw = -1;
 	p->at.sin_family = AF_INET;
+#ifdef NACL
+	if (!take_key(word[3], p->sealed.public))
+		return 0;
+#endif
 	return take_name(word[1], p->name) && inet_pton(AF_INET, word[2], &p->at.sin_addr) == 1;
 }
 
@@ -375,6 +549,9 @@ static void reach(struct peer *p)
 	p->at.sin_port = own.port;
 	p->mtu = 65535;
 	p->payload = MOST_PAYLOAD;
+#ifdef NACL
+	agree(p);
+#endif
 	p->df.data = malloc(LARGEST);
 	p->plain.data = malloc(LARGEST);
 	p->raw = socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_UDP);
@@ -392,6 +569,12 @@ static void leave(struct peer *p)
 		close(p->raw);
 	free(p->df.data);
 	free(p->plain.data);
+#ifdef NACL
+	for (int df = 0; df < 2; df++) {
+		free(p->sealed.seen[df].used);
+		free(p->sealed.seen[df].before);
+	}
+#endif
 }
 
 static void change_peers(char **argv)
@@ -403,6 +586,10 @@ static void change_peers(char **argv)
 		if (strcmp(next.capture, own.capture) || next.port != own.port ||
 		    memcmp(next.name, own.name, NAME))
 			start_again(argv);
+#ifdef NACL
+		if (memcmp(next.private, own.private, KEY) || strcmp(next.password, own.password))
+			start_again(argv);
+#endif
 		own.peer = next.peer;
 		own.peers = next.peers;
 		for (size_t i = 0; i < own.peers; i++)
@@ -454,6 +641,10 @@ int main(int argc, char **argv)
 		die("usage: sleeve SETTINGS");
 	prctl(PR_SET_NAME, "sleeve");
 	hear_hangup();
+#ifdef NACL
+	if (sodium_init() < 0)
+		die("libsodium does not begin");
+#endif
 	if (!read_settings(argv[1], take, &own))
 		return 1;
 	if (!*own.capture || !own.port)
