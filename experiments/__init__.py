@@ -6,6 +6,7 @@ A folder ``experiments/<package>/`` holds
 - ``experiment.py``: ``QUESTION``; ``TOOLS``, the programs that it needs;
   ``settings(quick) -> Settings`` (blocks, and options of its own; it is called under the lock that
   keeps others from measuring and may measure a pilot); ``experiment(settings) -> Experiment``;
+  ``COUNTS``, the metrics of right and count, if it has any (see ``harness.bench``);
 - ``plots.py``: ``draw(run, summary, folder, pgf=False) -> list[Path]``, which draws from a stored
   run and imports neither ``experiment.py`` nor anything of a live lab; and, where a run says more
   than ratios, ``analyse(run) -> summary`` and ``report(summary) -> str``.
@@ -28,6 +29,9 @@ TABLE = {
     "plugins": "experiments.plugins",
     "convergence": "experiments.convergence",
     "cni-verbs": "experiments.cni_verbs",
+    "encapsulation": "experiments.encapsulation",
+    "path-mtu": "experiments.path_mtu",
+    "wan": "experiments.wan",
 }
 """Name on the command line to package."""
 

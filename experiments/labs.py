@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 
+from emulator import doctor
 from emulator.cluster import Cluster
 from emulator.compile import compile_spec
 from emulator.errors import PodwireError, Problem
 from emulator.harness.experiment import Condition, Description
+from emulator.needs import needs
 from emulator.spec import dump
 from emulator.spec.resolved import ResolvedSpec
 
@@ -33,3 +36,15 @@ def describer(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], Descri
         return Description(dump(resolved), compile_spec(resolved).text())
 
     return describe
+
+
+def lacking(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], str]:
+    """What this kernel misses for a condition, from what its plan needs; tried once for each."""
+    tried = cache(lambda wanted: doctor.lacking(wanted))
+
+    def missing(condition: Condition) -> str:
+        plan = compile_spec(specs[condition.name])
+        absent = tried(needs(entry.resource for entry in plan))
+        return f"no {', no '.join(absent)} in this kernel: run with --on vm" if absent else ""
+
+    return missing

@@ -7,11 +7,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emulator.harness.experiment import Condition, Exclusion, Metric
-from emulator.measure import connect, cost, counters, cpu, iperf, path, search, sockperf
+from emulator.harness.experiment import Condition, Exclusion, Metric, Step
+from emulator.measure import (
+    connect,
+    cost,
+    counters,
+    cpu,
+    distribution,
+    iperf,
+    path,
+    search,
+    sockperf,
+)
 from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured, Sample, good
 from emulator.place import Place
@@ -35,7 +46,7 @@ _ALLOWED = Path("/proc/sys/net/ipv4/tcp_allowed_congestion_control")
 class Traffic(NamedTuple):
     """Seconds of each instrument (0 leaves it out) and what else is fixed for a run.
 
-    ``cost_bit_s`` is the rate at which CPU time is measured, the same for all conditions.
+    ``cost_bit_s`` is the rate at which CPU time is measured: it is compared at one rate alone.
     ``trial_precision``: how finely the packet rate is searched.
     """
 
@@ -93,7 +104,7 @@ def congestion_control(allowed: Path = _ALLOWED) -> str:
         return "reno"
 
 
-def send(ends: Ends, traffic: Traffic, seed: int, *, everything: bool) -> Iterator[Measured]:
+def send(ends: Ends, traffic: Traffic, seed: int, *, everything: bool) -> Iterator[Measured | Step]:
     """The instruments one after the other; throughput first, for the rest depends on nothing.
 
     ``seed`` moves the ports, alike for all conditions of a block.  Without ``everything`` the CPU
@@ -101,38 +112,45 @@ def send(ends: Ends, traffic: Traffic, seed: int, *, everything: bool) -> Iterat
     """
     port = 20_000 + seed % 20_000
     before, began = counters.look(ends.watched), _stat()
-    way = path.look(ends.node, ends.uplink, ends.tunnel)
-    yield iperf.tcp(
-        ends.server, ends.client, seconds=traffic.throughput_s, omit_s=traffic.omit_s,
-        congestion=traffic.congestion, cpus=traffic.cpus, first_port=port,
-    )  # fmt: skip
-    yield path.between(way, path.look(ends.node, ends.uplink, ends.tunnel))
+    tunnelled = ("tunnel_tx_b",) if ends.tunnel else ()
+    yield Step((*iperf.TCP_METRICS, *path.METRICS, *tunnelled), partial(_bulk, ends, traffic, port))
     if traffic.transactions_s:
-        yield connect.latency(
+        yield Step(connect.METRICS, lambda: connect.latency(
             ends.server, ends.client, seconds=traffic.transactions_s, cpus=traffic.cpus,
             port=port + 10,
-        )  # fmt: skip
+        ))  # fmt: skip
     if traffic.round_trips_s:
-        yield sockperf.ping_pong(
+        yield Step(distribution.names("tcp_rtt"), lambda: sockperf.ping_pong(
             ends.server, ends.client, protocol="tcp", seconds=traffic.round_trips_s,
             cpus=traffic.cpus, port=port + 20,
-        )  # fmt: skip
+        ))  # fmt: skip
     if traffic.cost_s and everything:
-        yield cost.cpu_per_gb(
+        yield Step(cost.METRICS, lambda: cost.cpu_per_gb(
             ends.server, ends.client, rate_bit_s=traffic.cost_bit_s, seconds=traffic.cost_s,
             omit_s=0.3, congestion=traffic.congestion, cpus=traffic.cpus,
             first_port=port + 30,
-        )  # fmt: skip
+        ))  # fmt: skip
     yield counters.between(before, counters.look(ends.watched))
     if traffic.trial_s and everything:  # last: its losses are meant
-        yield search.udp_search(
+        yield Step(search.METRICS, lambda: search.udp_search(
             ends.server, ends.client, payload_b=64, low_bit_s=5_000_000, high_bit_s=320_000_000,
             trial_s=traffic.trial_s, omit_s=0.2, precision=traffic.trial_precision, max_trials=12,
             deadline_s=30.0, cpus=traffic.cpus, first_port=port + 40,
-        )  # fmt: skip
+        ))  # fmt: skip
     spent = cpu.between(began, _stat())
     steal = good("cell_steal_ratio", spent.kinds.steal / spent.all_s, window_s=spent.window_s)
     yield Measured((steal,), {})
+
+
+def _bulk(ends: Ends, traffic: Traffic, port: int) -> Measured:
+    """A stream as fast as it goes, and which way its bytes went."""
+    way = path.look(ends.node, ends.uplink, ends.tunnel)
+    sent = iperf.tcp(
+        ends.server, ends.client, seconds=traffic.throughput_s, omit_s=traffic.omit_s,
+        congestion=traffic.congestion, cpus=traffic.cpus, first_port=port,
+    )  # fmt: skip
+    went = path.between(way, path.look(ends.node, ends.uplink, ends.tunnel))
+    return Measured((*sent.samples, *went.samples), sent.raw)
 
 
 def _stat() -> cpu.Snapshot:

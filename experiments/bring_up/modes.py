@@ -45,15 +45,21 @@ class Mode(NamedTuple):
         return size._replace(network=f"{{plugin: {self.plugin}{backend}}}")
 
 
+_ELSEWHERE = {"tunnel", "geneve", "wireguard"}
+"""Kinds of devices that many a kernel lacks."""
+
+
 def without_daemons() -> Iterator[Mode]:
     """Every mode with a pod network of its own and nothing that runs, in the table's order.
 
-    Not ``cni``: what somebody's binaries do is no state that the C program could replay.
+    Not ``cni``: what somebody's binaries do is no state that the C program could replay. Nor what
+    needs a device of ``_ELSEWHERE``.
     """
     for plugin, row in PLUGINS.items():
         for backend in row.backends if row.pod_network and plugin != "cni" else ():
             mode = Mode(plugin, backend)
-            if not daemons(compile_spec(load_text(mode.of(parse("2x1")).yaml()))):
+            plan = compile_spec(load_text(mode.of(parse("2x1")).yaml()))
+            if not daemons(plan) and not {entry.resource.kind for entry in plan} & _ELSEWHERE:
                 yield mode
 
 

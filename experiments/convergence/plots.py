@@ -201,4 +201,4 @@ def outages(summary: Mapping[str, Any]) -> Table:
         for where in sorted({one for one, _ in cells if one[:2] == (arm, event)})
     ]
     right = ("hold time (s)", "BFD (ms)", "outage (s)", "after the repair (s)", "datagrams lost")
-    return Table(("network", "what fails", *right), tuple(rows), frozenset(right))
+    return Table(("network", "what fails", *right), tuple(rows), frozenset(right), summary["bench"])

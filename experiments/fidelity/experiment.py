@@ -16,7 +16,7 @@ from emulator.cluster import Cluster, Place
 from emulator.compile import compile_spec
 from emulator.errors import PodwireError, Problem
 from emulator.foreign import Foreign
-from emulator.harness.experiment import Condition, Description, Experiment, Matrix, Pair
+from emulator.harness.experiment import Condition, Description, Experiment, Matrix, Pair, Step
 from emulator.harness.settings import Settings
 from emulator.measure.cpus import CpuMap
 from emulator.measure.sample import Measured, Sample
@@ -129,7 +129,7 @@ def _ends(places: dict[str, Place], backend: str) -> Ends:
     return Ends(places["n1-p1"], places["n2-p1"], places["n1"], "eth0", tunnel, watched)
 
 
-def _measure(how: Traffic, cell: Cell, condition: Condition) -> Iterable[Measured]:
+def _measure(how: Traffic, cell: Cell, condition: Condition) -> Iterable[Measured | Step]:
     yield from traffic.send(cell.ends, how, cell.seed, everything=True)
 
 

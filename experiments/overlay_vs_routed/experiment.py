@@ -20,6 +20,7 @@ from emulator.harness.experiment import (
     Factor,
     Matrix,
     Pair,
+    Step,
 )
 from emulator.harness.settings import Settings
 from emulator.measure import iperf
@@ -163,7 +164,7 @@ def _ends(cluster: Cluster, condition: Condition) -> Ends:
     return Ends(client, server, nodes[0], "eth0", tunnel, watched)
 
 
-def _measure(how: Traffic, cell: Cell, condition: Condition) -> Iterable[Measured]:
+def _measure(how: Traffic, cell: Cell, condition: Condition) -> Iterable[Measured | Step]:
     """The packet rate is searched once for each mode: 64 bytes know neither MTU nor offload."""
     far = condition.factors["path"] == "nodes"
     small = far and (condition.factors["offload"], condition.factors["mtu"]) == ("wire", 1500)

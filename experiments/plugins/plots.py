@@ -11,8 +11,9 @@ from emulator.report import figure, selection, table
 from emulator.report.pairing import Paired
 from emulator.report.panels import Panel, panels
 from emulator.report.plots import Ratio
-from experiments.plugins.modes import MODES, PLACES, unsupported
+from experiments.plugins.modes import MODES
 from experiments.plugins.tables import modes
+from experiments.two_nodes.modes import PLACES, RATED, unsupported
 
 SHOWN = (
     ("throughput_bit_s", "TCP throughput", "higher is better"),
@@ -51,7 +52,7 @@ def draw(
     titles = {arm: MODES[arm].title for arm in arms}
     missing = [
         (arm, place, why)
-        for arm, place, why in unsupported()
+        for arm, place, why in unsupported(MODES)
         if arm in drawn_arms and place in places
     ]
     drawn = panels(titles, shown, [found[name] for name in chosen], [one[:2] for one in missing])
@@ -64,8 +65,17 @@ def draw(
     )  # fmt: skip
     if left_out:
         text += f" Unsupported: {left_out}."
+    if apart := [titles[arm] for arm in arms if arm in _apart(found)]:
+        text += f" CPU time at another rate than the host's, not compared: {', '.join(apart)}."
     files = figure.save(drawn.figure, folder, "plugins", text, drawn.rows, pgf=pgf)
     return files + table.write(modes(summary), folder, "modes")
+
+
+def _apart(found: Mapping[str, Panel]) -> set[str]:
+    """Modes in user space that have no ratio where others have one of CPU time."""
+    compared = {arm for metric in RATED if metric in found for arm, _ in found[metric].ratios}
+    slow = {arm for arm, mode in MODES.items() if mode.in_user_space}
+    return slow - compared if compared else set()
 
 
 def report(summary: Mapping[str, Any]) -> str:

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 
 from emulator.report import table
 from emulator.report.table import Table
-from experiments.plugins.modes import MODES, PLACES
+from experiments.plugins.modes import MODES
+from experiments.two_nodes.modes import PLACES
 
 
 class Column(NamedTuple):
@@ -47,7 +48,7 @@ def modes(summary: Mapping[str, Any]) -> Table:
         if (row := _row(cells, arm, place, mode.at(place), shown))
     ]  # fmt: skip
     headings = (*(one.heading for one in shown), "headers (B)", "path MTU (B)")
-    return Table(("mode", "place", *headings), tuple(rows), frozenset(headings))
+    return Table(("mode", "place", *headings), tuple(rows), frozenset(headings), summary["bench"])
 
 
 def _row(
@@ -57,7 +58,7 @@ def _row(
     title = MODES[arm].title
     if isinstance(way, str):
         return (title, place, f"unsupported: {way}", *[""] * (len(shown) + 1))
-    expected = (way.around.datagram_header_b, way.path_mtu)
+    expected = (way.header_b, way.path_mtu)
     found = [cells.get((one.metric, arm, place)) for one in shown]
     numbers = [
         table.spread(cell, one.scale) if cell else "–"

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import io
-import sys
-from pathlib import Path
 
 from emulator.cluster import Place
 from emulator.measure.cpus import CpuMap
 from emulator.measure.failure import MeasureFailed
 from emulator.measure.frames import frames
 from emulator.measure.sample import Measured, Sample, all_failed, good
+from experiments.two_nodes.datagrams import mark, sent
+from experiments.two_nodes.modes import PAYLOAD_B
 
 METRIC = "header_b"
-PAYLOAD_B = 500
-MARK = b"podwire-on-the-wire"
-WITHIN_S = 5.0
-_SENDER = """
-import socket, sys, time
-data = sys.argv[3].encode().ljust(int(sys.argv[4]), b".")
-with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
-    while True:
-        out.sendto(data, (sys.argv[1], int(sys.argv[2])))
-        time.sleep(0.05)
-"""
-"""Alone each time: what bundles frames must have nothing to bundle."""
+WITHIN_S = 30.0
 
 
 def header(
@@ -34,17 +23,10 @@ def header(
 
     The datagram is sent until it was captured; nothing need listen for it.
     """
-    python = str(Path(sys.executable).resolve())
-    sender = client.start(
-        [python, "-I", "-c", _SENDER, server.ip, str(port), MARK.decode(), str(PAYLOAD_B)],
-        cpus=cpus.for_client(0),
-    )
     pcap = io.BytesIO()
-    try:
-        words = ("udp", "and", "greater", str(PAYLOAD_B))
+    words = ("udp", "and", "greater", str(PAYLOAD_B))
+    with sent(client, server, [PAYLOAD_B], cpus, port):
         node.capture(uplink, pcap, count=1, seconds=WITHIN_S, words=words)
-    finally:
-        sender.kill()
     raw = {"header.pcap": pcap.getvalue()}
     try:
         return Measured((sample(pcap.getvalue()),), raw)
@@ -55,6 +37,6 @@ def header(
 def sample(pcap: bytes) -> Sample:
     """From the capture; MeasureFailed where the datagram is not in it."""
     for frame in frames(pcap):
-        if MARK in frame.data:
+        if mark(PAYLOAD_B) in frame.data:
             return good(METRIC, frame.length_b - PAYLOAD_B, payload_b=PAYLOAD_B)
     raise MeasureFailed(f"no frame with the datagram within {WITHIN_S:g} s")
