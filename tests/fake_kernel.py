@@ -18,16 +18,22 @@ from typing import TypeVar
 from emulator.errors import KernelRefused, Problem
 from emulator.family import IPV4, IPV6, LEAST_MTU_B, Family, family
 from emulator.plan import Op
+from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
+from emulator.plan.resources import BORN as BORN_TUNNELS
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Dummy,
     Fdb,
     File,
     Foreign,
+    Fou,
+    Geneve,
     Htb,
     Interface,
     Key,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Qdisc,
@@ -38,18 +44,32 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Veth,
     Vxlan,
+    Wireguard,
+    WireguardPeer,
     multipath,
     veth,
 )
 from emulator.plan.text import line
+from emulator.plan.xfrm import XfrmPolicy, XfrmState
 
-_SHAPERS = (Qdisc, Htb, TcClass, TcFilter)
+_SHAPERS = (Qdisc, Netem, Htb, TcClass, TcFilter)
 _ROWS = (Addr, Neigh, Fdb, Route, Rule, *_SHAPERS)
+
+_MADE = (
+    *(Bridge, Veth, Vxlan, Tun, Tunnel, Geneve, Dummy, Wireguard),
+    *(OvsDatapath, OvsVxlan),
+)
+"""What is a device."""
 
 BORN = {"accept_ra": "1", "rp_filter": "2", "send_redirects": "1"}
 """Settings of a fresh namespace that are not 0, as on a machine whose distribution is wary."""
+
+_IP_TUNNEL_MOST = 65515
+_GENEVE_MOST = 65490
+"""The largest MTU of such devices."""
 
 End = tuple[str, str]
 T = TypeVar("T", bound=Resource)
@@ -70,9 +90,30 @@ class _Space:
     """One network namespace."""
 
     def __init__(self, ns: str) -> None:
+        self.ns = ns
         self.devices: dict[str, _Device] = {"lo": _Device("lo", Interface(ns, "lo", False, 65536))}
         self.tables: dict[Key, Resource] = {}
         self.sysctls: dict[str, str] = {}
+
+    def load(self, device: str) -> None:
+        name = next(name for name, of in BORN_TUNNELS.items() if of == device)
+        any_mode = device == "ipip"
+        made = Tunnel(
+            self.ns,
+            name,
+            device,  # type: ignore[arg-type]
+            pmtudisc=device == "ip6tnl",
+            any_mode=any_mode,
+        )
+        config = Interface(self.ns, name, False, 1480)
+        self.devices.setdefault(name, _Device("tunnel", config, made))
+
+    def idle(self, name: str) -> bool:
+        """Whether it came with its module, and nobody has taken it."""
+        device = self.devices[name]
+        addressed = any(type(r) is Addr and r.dev == name for r in self.tables.values())
+        born = type(device.made) is Tunnel and device.made.fallback
+        return born and not device.config.up and not addressed
 
 
 class FakeKernel:
@@ -81,6 +122,7 @@ class FakeKernel:
     def __init__(self, bridge_filter: bool = False) -> None:
         self.spaces: dict[str, _Space] = {}
         self.bridge_filter = bridge_filter
+        self.loaded: set[str] = set()
         self._drawn = 0
 
     # --- what the tests do behind the plan's back --------------------------------------
@@ -107,12 +149,18 @@ class FakeKernel:
             if type(r := op.resource) is Netns:
                 if r.ns in self.spaces:
                     raise _refused(r, errno.EEXIST)
-                self.spaces[r.ns] = _Space(r.ns)
+                self.spaces[r.ns] = space = _Space(r.ns)
+                for device in self.loaded:
+                    space.load(device)
         born: dict[End, Interface] = {}
-        for kind in (Bridge, Veth, Vxlan, Tun):
+        for kind in (Bridge, Dummy, Veth, Fou, Vxlan, Tunnel, Geneve, Tun, Wireguard):
+            for op in makes:
+                if type(op.resource) is kind and op.action == "create":
+                    self._create(op.resource, configs, born)
+        for kind in (OvsDatapath, OvsVxlan, OvsVport):
             for op in makes:
                 if type(op.resource) is kind:
-                    self._create(op.resource, configs, born)
+                    self._open_vswitch(op.resource, born)
         rest: dict[str, list[Op]] = {}
         for op in makes:
             rest.setdefault(op.resource.ns, []).append(op)
@@ -121,15 +169,26 @@ class FakeKernel:
 
     def _configure(self, ops: list[Op], born: Mapping[End, Interface]) -> None:
         for op in ops:
+            if type(r := op.resource) is Wireguard:
+                self._wireguard(r)
+        for op in ops:
+            if type(r := op.resource) is WireguardPeer:
+                self._peer(r)
+        for op in ops:
             if type(r := op.resource) is Interface:
                 self._device(r, r.name)
                 known = born.get((r.ns, r.name), self.spaces[r.ns].devices[r.name].config)
-                # of a device that was just born MTU and MAC address are taken as given
-                known = known._replace(mtu=r.mtu, mac=r.mac)
+                made = self._device(r, r.name).made
+                if r.name not in BORN_TUNNELS and type(made) not in (OvsDatapath, OvsVxlan):
+                    # of a device that was just born MTU and MAC address are taken as given
+                    known = known._replace(mtu=r.mtu, mac=r.mac)
                 self._interface(r, op.before if type(op.before) is Interface else known)
         for op in ops:
             if type(op.resource) in _ROWS:
                 self._row(op)
+        for op in ops:
+            if type(op.resource) in (XfrmPolicy, XfrmState):
+                self._protect(op)
         for op in ops:
             if type(op.resource) is Sysctl:
                 self._sysctl(op.resource)
@@ -167,9 +226,26 @@ class FakeKernel:
                 self._enslave(config, config.master)
                 born[near] = born[near]._replace(master=config.master)
             return
-        assert type(r) is Bridge or type(r) is Vxlan or type(r) is Tun
+        if type(r) is Fou:
+            if r.key in self._space(r).tables:
+                raise _refused(r, errno.EADDRINUSE)
+            self._space(r).tables[r.key] = r
+            return
+        if type(r) is Tunnel:
+            self._load(r.device)
+            if r.fallback:  # which is there, whatever somebody set it to before
+                config = self._space(r).devices[r.name].config
+                born[r.ns, r.name] = config._replace(up=False, mtu=1480)
+                return
+        assert isinstance(r, Bridge | Vxlan | Tun | Tunnel | Geneve | Dummy | Wireguard)
         self._free(r, r.ns, r.name)
-        config = self._newborn(r, r.ns, r.name, configs, 65535)
+        config = self._newborn(r, r.ns, r.name, configs, 2**31)
+        config = config._replace(mtu=min(config.mtu, _most(r)))
+        if type(r) is Tunnel or type(r) is Geneve:
+            for device in self._space(r).devices.values():
+                made = device.made
+                if made and made.kind == r.kind and _both_ends(made) == _both_ends(r):
+                    raise _refused(r, errno.EEXIST if type(r) is Tunnel else errno.EBUSY)
         if type(r) is Vxlan:
             parent = self._device(r, r.parent)
             for device in self._space(r).devices.values():
@@ -182,6 +258,37 @@ class FakeKernel:
         asked = bool((given := configs.get((r.ns, r.name))) and given.mac)
         self._space(r).devices[r.name] = _Device(r.kind, config, r, mac_asked=asked)
         born[r.ns, r.name] = config
+
+    def _open_vswitch(self, r: Resource, born: dict[End, Interface]) -> None:
+        space = self._space(r)
+        if type(r) is OvsVport:
+            datapath = self._device(r, r.datapath)
+            port = self._device(r, r.dev)
+            if datapath.kind != "ovs-datapath" or port.kind == "bridge":
+                raise _refused(r, errno.ENODEV if port.kind != "bridge" else errno.EINVAL)
+            if r.key in space.tables or port.config.master:
+                raise _refused(r, errno.EBUSY if port.config.master else errno.EEXIST)
+            space.tables[r.key] = r
+            return
+        assert isinstance(r, OvsDatapath | OvsVxlan)
+        if type(r) is OvsVxlan:
+            self._device(r, r.datapath)
+            others = (device.made for device in space.devices.values())
+            if any(type(o) is OvsVxlan and o.port == r.port for o in others):
+                raise _refused(r, errno.EEXIST)
+        self._free(r, r.ns, r.name)
+        self._drawn += 1
+        mac = f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
+        mtu, up = (1500, False) if type(r) is OvsDatapath else (65535, True)
+        config = Interface(r.ns, r.name, up, mtu, mac)
+        space.devices[r.name] = _Device(r.kind, config, r)
+        born[r.ns, r.name] = config
+
+    def _load(self, device: str) -> None:
+        """A module brings a device into every namespace, there and still to come."""
+        self.loaded.add(device)
+        for space in self.spaces.values():
+            space.load(device)
 
     def _free(self, r: Resource, ns: str, name: str) -> None:
         space = self._space(r, ns)
@@ -198,10 +305,12 @@ class FakeKernel:
         if config and not 68 <= config.mtu <= most:
             raise _refused(r, errno.EINVAL)
         self._drawn += 1
-        drawn = "" if r.kind == "tun" else f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
+        no_mac = r.kind in ("tun", "tunnel", "wireguard")
+        drawn = "" if no_mac else f"02:ff:ff:ff:ff:{self._drawn % 256:02x}"
         mac = config.mac if config and config.mac else drawn
         gro = r.kind != "veth"
-        return Interface(ns, name, False, config.mtu if config else 1500, mac, gro=gro)
+        mtu = 1420 if r.kind == "wireguard" else 1500
+        return Interface(ns, name, False, config.mtu if config else mtu, mac, gro=gro)
 
     def _interface(self, want: Interface, known: Interface) -> None:
         """Do what differs between the value that the sender knows and the wanted one."""
@@ -224,6 +333,8 @@ class FakeKernel:
         offloads = {"tso": want.tso, "gso": want.gso, "gro": want.gro, "tx": want.tx}
         device.config = device.config._replace(promisc=want.promisc)
         device.config = device.config._replace(**offloads)
+        if want.up and not device.config.up and type(device.made) is Wireguard:
+            self._listen(want, device.made)
         if want.up != device.config.up:
             device.config = device.config._replace(up=want.up)
             if not want.up:
@@ -235,6 +346,8 @@ class FakeKernel:
         most = 65535
         if type(made) is Vxlan:
             most = self._device(want, made.parent).config.mtu - _overhead(made)
+        elif made:
+            most = _most(made)
         if device.kind != "lo" and not 68 <= want.mtu <= most:
             raise _refused(want, errno.EINVAL)
         device.config = device.config._replace(mtu=want.mtu)
@@ -269,6 +382,39 @@ class FakeKernel:
             mac = min((port.mac for port in ports), default="")
             bridge.config = bridge.config._replace(mac=mac)
 
+    # --- WireGuard ---------------------------------------------------------------------
+
+    def _wireguard(self, r: Wireguard) -> None:
+        device = self._device(r, r.name)
+        if device.config.up:
+            self._listen(r, r)
+        device.made = r
+        self._drop(
+            r.ns,
+            lambda o: type(o) is WireguardPeer and (o.dev, o.public_key) == (r.name, r.public_key),
+        )
+
+    def _listen(self, asked: Resource, r: Wireguard) -> None:
+        for name, other in self._space(r).devices.items():
+            taken = type(o := other.made) is Wireguard and o.port == r.port
+            if name != r.name and other.config.up and taken:
+                raise _refused(asked, errno.EADDRINUSE)
+
+    def _peer(self, r: WireguardPeer) -> None:
+        """Made or changed; a prefix is one peer's, and goes to the last that asks for it. A device
+        is no peer of its own."""
+        device = self._device(r, r.dev)
+        if type(device.made) is not Wireguard:
+            raise _refused(r, errno.EOPNOTSUPP)
+        if device.made.public_key == r.public_key:
+            return
+        tables = self._space(r).tables
+        for other in self._rows(r.ns, WireguardPeer):
+            left = tuple(p for p in other.allowed_ips if p not in r.allowed_ips)
+            if other.dev == r.dev and other.public_key != r.public_key:
+                tables[other.key] = other._replace(allowed_ips=left)
+        tables[r.key] = r
+
     # --- tables ------------------------------------------------------------------------
 
     def _row(self, op: Op) -> None:
@@ -290,6 +436,10 @@ class FakeKernel:
                 raise _refused(r, errno.EINVAL)
         if type(r) in (TcClass, TcFilter) and not self._root(r.ns, r.dev):  # type: ignore[union-attr]
             raise _refused(r, errno.ENOENT if type(r) is TcClass else errno.EINVAL)
+        if type(r) is Qdisc and r.parent:
+            above = tables.get((r.ns, "netem", r.dev))
+            if type(above) is not Netem or r.parent != f"{above.handle}1":
+                raise _refused(r, errno.ENOENT)
         if type(r) in (Addr, Neigh, Fdb, Rule, TcFilter) and r.key in tables:
             raise _refused(r, errno.EEXIST)
         tables[r.key] = r
@@ -334,6 +484,19 @@ class FakeKernel:
                 found.add(str(network))
         return found
 
+    def _protect(self, op: Op) -> None:
+        r, tables = op.resource, self._space(op.resource).tables
+        if type(r) is XfrmState:
+            good = len(r.secret) in (40, 56, 72) and r.icv_bit in (64, 96, 128)
+            if not good or (r.esn and not r.replay_window):
+                raise _refused(r, errno.EINVAL)
+            for o in self._rows(r.ns, XfrmState):  # one without a mark is found whatever the mark
+                if (o.dst, o.spi, o.mark) == (r.dst, r.spi, r.mark & r.mask & o.mask):
+                    raise _refused(r, errno.EEXIST)
+        if r.key in tables and op.action == "create":
+            raise _refused(r, errno.EEXIST)
+        tables[r.key] = r
+
     def _rows(self, ns: str, kind: type[T]) -> list[T]:
         return [r for r in self.spaces[ns].tables.values() if type(r) is kind]
 
@@ -364,12 +527,18 @@ class FakeKernel:
         space = self._space(r)
         if type(r) is Netns:
             del self.spaces[r.ns]
-        elif type(r) in (Bridge, Veth, Vxlan, Tun):
-            self._device(r, r.name)  # type: ignore[union-attr]
+        elif isinstance(r, _MADE):
+            self._device(r, r.name)
+            if type(r) is Tunnel and r.fallback:
+                self._give_back(r)
+                return
             self._remove_device(r.ns, r.name)  # type: ignore[union-attr]
         elif type(r) is Sysctl:
             space.sysctls.pop(r.name, None)
         elif type(r) is File:
+            space.tables.pop(r.key, None)
+        elif type(r) is WireguardPeer:
+            self._device(r, r.dev)
             space.tables.pop(r.key, None)
         elif r.key in space.tables:
             if type(r) is TcClass and any(
@@ -377,6 +546,8 @@ class FakeKernel:
             ):
                 raise _refused(r, errno.EBUSY)
             del space.tables[r.key]
+            if type(r) is Netem:
+                self._drop(r.ns, lambda o: type(o) is Qdisc and o.dev == r.dev)
             if type(r) is Htb:
                 self._drop(r.ns, lambda o: type(o) in (TcClass, TcFilter) and o.dev == r.dev)
             if type(r) is Addr and family(r.address) is IPV4:
@@ -389,12 +560,22 @@ class FakeKernel:
             missing = {
                 Addr: errno.EADDRNOTAVAIL,
                 Route: errno.ESRCH,
+                OvsVport: errno.ENODEV,
                 NftTable: errno.EINVAL,
+                Fou: errno.EINVAL,
                 Qdisc: errno.EINVAL,
+                Netem: errno.EINVAL,
                 Htb: errno.EINVAL,
+                XfrmState: errno.ESRCH,
                 TcFilter: errno.ENOENT if self._root(r.ns, getattr(r, "dev", "")) else errno.EINVAL,
             }
             raise _refused(r, missing.get(type(r), errno.ENOENT))
+
+    def _give_back(self, r: Tunnel) -> None:
+        """A fallback stays; who does not want it any more leaves it down and without address."""
+        device = self._device(r, r.name)
+        device.config = device.config._replace(up=False)
+        self._drop(r.ns, lambda o: getattr(o, "dev", None) == r.name)
 
     def _remove_device(self, ns: str, name: str) -> None:
         space = self.spaces.get(ns)
@@ -409,7 +590,10 @@ class FakeKernel:
         self._drop(ns, lambda r: getattr(r, "dev", None) == name)
         for setting in [s for s in space.sysctls if f"/conf/{name}/" in s]:
             del space.sysctls[setting]
+        self._drop(ns, lambda r: type(r) is OvsVport and r.datapath == name)
         for other in list(space.devices.values()):
+            if type(other.made) is OvsVxlan and other.made.datapath == name:
+                self._remove_device(ns, other.config.name)
             if other.config.master == name:
                 other.config = other.config._replace(master="", hairpin=False)
             if type(other.made) is Vxlan and other.made.parent == name:
@@ -468,6 +652,8 @@ class FakeKernel:
         for ns, space in self.spaces.items():
             yield Netns(ns)
             for name, device in space.devices.items():
+                if space.idle(name):
+                    continue
                 yield device.config
                 if device.peer:
                     far = self.spaces.get(device.peer[0])
@@ -513,6 +699,18 @@ def _network(prefix: str) -> tuple[int, int]:
 
 def _overhead(r: Vxlan) -> int:
     return 50 if family(r.local) is IPV4 else 70
+
+
+def _most(r: Resource) -> int:
+    """The largest MTU of a device."""
+    return {Tunnel: _IP_TUNNEL_MOST, Geneve: _GENEVE_MOST}.get(type(r), 65535)
+
+
+def _both_ends(r: Resource) -> tuple[object, ...]:
+    if type(r) is Geneve:
+        return r.vni, r.remote, r.port
+    assert type(r) is Tunnel
+    return r.device, r.local, r.remote
 
 
 def _socket(r: Vxlan) -> tuple[int, int, Family]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 _COMMANDS = (
@@ -36,16 +36,16 @@ _OTHERS = re.compile(
 _MILLION = 1_000_000
 
 
-def host_state() -> dict[str, str]:
+def host_state(folders: Sequence[str] = _FOLDERS) -> dict[str, str]:
     """Links, addresses, routes, rules, filters, sysctls, mounts, files; by what it is."""
     found = {"mounts": Path("/proc/self/mountinfo").read_text()}
     for command in _COMMANDS:
         ended = subprocess.run(command.split(), capture_output=True, text=True, timeout=20)
         found[command] = _steady(ended.stdout + ended.stderr)
     found |= _sysctls()
-    for folder in _FOLDERS:
+    for folder in folders:
         found |= dict(_files(folder))
-    assert len(found) > 1000
+    assert len(found) > (1000 if folders else 300)
     return found
 
 

@@ -11,16 +11,21 @@ from typing import NamedTuple
 from emulator.errors import KernelRefused
 from emulator.plan import Op
 from emulator.plan.converge import Machine
+from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
 from emulator.plan.resources import (
     FLOOD,
     Addr,
     Bridge,
+    Dummy,
     Fdb,
     File,
+    Fou,
+    Geneve,
     Hop,
     Htb,
     Interface,
     Neigh,
+    Netem,
     Netns,
     NftTable,
     Qdisc,
@@ -31,6 +36,7 @@ from emulator.plan.resources import (
     TcClass,
     TcFilter,
     Tun,
+    Tunnel,
     Vxlan,
     multipath,
     veth,
@@ -113,8 +119,8 @@ BOTH = multipath(Route("a", "10.1.0.0/16", "", ""), (EAST, Hop("10.0.0.2", "x"))
 NEIGH = Neigh("a", "x", "10.0.0.9", "02:00:00:00:00:09")
 FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
 RULE = Rule("a", 100, "from 10.0.0.0/24", 100)
-TBF = Qdisc("a", "x", "tbf", 100_000_000, 68000, 380500, 0)
-HTB = Qdisc("a", "x", "htb", 100_000_000, 68000, 0, 200)
+TBF = Qdisc("a", "x", "tbf", 100_000_000, 68000, 380500)
+HTB = Qdisc("a", "x", "htb", 100_000_000, 68000, 380500)
 ROOT = Htb("a", "x", 0x30)
 SLOW = TcClass("a", "x", 1, 12_345_000, 1600)
 FAST = TcClass("a", "x", 0x10, 40_000_000_000, 1605)
@@ -323,6 +329,17 @@ def _scenarios() -> Iterable[Scenario]:
     yield s("one of several destinations removed", (*TUNNEL, *flood), remove(flood[0]))
     yield s("a forwarding entry on a cable", TUNNEL, make(FDB._replace(dev="x")))
     yield s("no such forwarding entry to remove", TUNNEL, remove(FDB), "ENOENT")
+    inverted = Rule("a", 99, "not from all fwmark 0x200000/0x200000", 1)
+    yield s(
+        "a rule for all but a mark", A, make(inverted, inverted._replace(family="ip6", table=2))
+    )
+    yield s("a rule for all but a mark is removed", (*A, inverted), remove(inverted))
+    throw = Route("a", "10.1.0.0/26", "", "", table=1, type="throw")
+    throw6 = throw._replace(dst="fd00:1::/122", table=2)
+    yield s("back to the next table", A, make(throw, throw6))
+    yield s("back to the next table no more", (*A, throw, throw6), remove(throw, throw6))
+    beside = Route("a", "10.1.0.0/26", "", "x", scope="link", table=1)
+    yield s("the same destination in two tables", (*ON, ROUTE), make(beside))
     yield s("a rule twice", (*A, RULE), make(RULE), "EEXIST")
     yield s("no such rule to remove", A, remove(RULE), "ENOENT")
 
@@ -448,4 +465,161 @@ def _scenarios_of_ipv6() -> Iterable[Scenario]:
     yield s("6: a rule removed", (*A, RULE, RULE6), remove(RULE6))
 
 
+IPIP = Tunnel("a", "ip", "ipip", local="10.0.0.1")
+OVER_IP = (*ON, IPIP, up("a", "ip", 1480))
+TUNL0 = Tunnel("a", "tunl0", "ipip", pmtudisc=False, any_mode=True)
+TAKEN = (*ON, TUNL0, up("a", "tunl0", 1480), Addr("a", "tunl0", "10.9.0.1/32"))
+GENEVE = Geneve("a", "gv", 1, "10.0.0.2", 6081)
+GUE = Fou("a", 5555, "gue")
+
+
+def _scenarios_of_tunnels() -> Iterable[Scenario]:
+    s = Scenario
+    onlink = Route("a", "10.1.0.0/16", "10.0.0.2", "ip", onlink=True)
+    yield s("ipip", ON, make(IPIP, up("a", "ip", 1480)))
+    yield s("ipip of a smaller MTU", ON, make(IPIP, up("a", "ip", 1300)))
+    tuned = IPIP._replace(remote="10.0.0.2", ttl=7, parent="x", tos=1)
+    yield s("ipip with all that can be set", ON, make(tuned, up("a", "ip", 1480)))
+    blind = IPIP._replace(remote="10.0.0.2", tos=0x10, pmtudisc=False)
+    yield s("ipip without path MTU discovery", ON, make(blind, up("a", "ip", 1480)))
+    some = IPIP._replace(any_mode=True)
+    yield s("ipip that takes anything", ON, make(some, up("a", "ip", 1480)))
+    yield s("a second one between two ends", OVER_IP, make(IPIP._replace(name="i2")), "EEXIST")
+    further = IPIP._replace(name="i2", remote="10.0.0.2")
+    yield s("one to a single other end beside it", OVER_IP, make(further, up("a", "i2", 1480)))
+    yield s("ipip from anywhere to anywhere", ON, make(IPIP._replace(local="")), "EEXIST")
+    yield s("a route through ipip", OVER_IP, make(onlink))
+    yield s("ipip goes", (*OVER_IP, onlink, Addr("a", "ip", "10.9.0.1/32")), remove(IPIP))
+    yield s("ipip outlives its parent", (*ON, tuned._replace(parent=""), up("a", "ip", 1480)),
+            remove(CABLE))  # fmt: skip
+    large, larger = up("a", "ip", 65515), up("a", "ip", 65516)
+    yield s("the largest ipip", OVER_IP, (change(up("a", "ip", 1480), large),))
+    yield s("ipip too large", OVER_IP, (change(up("a", "ip", 1480), larger),), "EINVAL")
+
+    yield s("the kernel's own ipip is no state", OVER_IP, ())
+    yield s("the kernel's own ipip is taken", ON, make(*TAKEN[len(ON) :]))
+    fifth = up("a", "tunl0", 1450)
+    yield s("the kernel's own ipip of another MTU", ON, make(TUNL0, fifth))
+    yield s("the kernel's own ipip is given back", TAKEN, remove(TUNL0))
+    again = (*remove(TUNL0), *make(*TAKEN[len(ON) :]))
+    yield s("the kernel's own ipip is taken again", TAKEN, again)
+    low = up("a", "tunl0", 1480)._replace(up=False)
+    yield s("the kernel's own ipip is down", TAKEN, (change(up("a", "tunl0", 1480), low),))
+    yield s("an ipip beside the kernel's own", TAKEN, make(IPIP, up("a", "ip", 1480)))
+    yield s("a namespace after the kernel's own", (*A, TUNL0, up("a", "tunl0", 1480)), make(*B))
+
+    sit = Tunnel("a", "st", "sit", local="10.0.0.1", remote="10.0.0.2", ttl=64)
+    yield s("sit", ON, make(sit, up("a", "st", 1480)))
+    six = Tunnel("a", "s6", "ip6tnl", "fd00::1", "fd00::2", ttl=64)
+    yield s("ip6tnl", ON6, make(six, up("a", "s6", 1460)))
+    yield s("ip6tnl with its option", ON6, make(six._replace(encaplimit=4), up("a", "s6", 1452)))
+    some = six._replace(any_mode=True)
+    yield s("ip6tnl that takes anything", ON6, make(some, up("a", "s6", 1460)))
+    yield s("ip6tnl twice", (*ON6, six, up("a", "s6", 1460)), make(six._replace(name="s7")),
+            "EEXIST")  # fmt: skip
+
+    gue = Tunnel("a", "ip", "ipip", "10.0.0.1", "10.0.0.2", ttl=225, encap="gue", dport=5555)
+    yield s("a port of GUE", A, make(GUE))
+    yield s("a port of foo-over-UDP", A, make(Fou("a", 5556, "fou", protocol=4)))
+    yield s("a port of each family", A, make(GUE, GUE._replace(family="ip6")))
+    yield s("a port twice", (*A, GUE), make(GUE), "EADDRINUSE")
+    yield s("a port goes", (*A, GUE), remove(GUE))
+    yield s("no such port to remove", A, remove(GUE), "EINVAL")
+    yield s("ipip in GUE", (*ON, GUE), make(gue, up("a", "ip", 1468)))
+    checked = gue._replace(csum=True, sport=4444)
+    yield s("ipip in GUE with checksums", (*ON, GUE), make(checked, up("a", "ip", 1468)))
+    yield s("GUE goes on without its port", (*ON, GUE, gue, up("a", "ip", 1468)), remove(GUE))
+    six = six._replace(encap="gue", dport=5555, csum=True, encaplimit=4)
+    port6 = GUE._replace(family="ip6")
+    yield s("ip6tnl in GUE", (*ON6, port6), make(six, up("a", "s6", 1440)))
+
+    yield s("geneve", ON, make(GENEVE, up("a", "gv", 1450)))
+    wired = (*ON, GENEVE, up("a", "gv", 1450))
+    yield s("geneve twice", wired, make(GENEVE._replace(name="g2")), "EBUSY")
+    second = GENEVE._replace(name="g2", remote="10.0.0.3")
+    yield s("geneve to another", wired, make(second, up("a", "g2", 1450)))
+    other = GENEVE._replace(name="g2", port=7777)
+    yield s("geneve by another port", wired, make(other, up("a", "g2", 1450)))
+    yield s("geneve over IPv6", ON6, make(GENEVE._replace(remote="fd00::2"), up("a", "gv", 1430)))
+    drawn = up("a", "gv", 1450, mac="02:00:00:00:00:99")
+    yield s("geneve with a MAC address", ON, make(GENEVE, drawn))
+    yield s("geneve as large as its parent", ON, make(GENEVE, up("a", "gv", 1500)))
+    yield s(
+        "geneve too large", wired, (change(up("a", "gv", 1450), up("a", "gv", 65491)),), "EINVAL"
+    )
+    yield s("geneve goes", wired, remove(GENEVE))
+
+    dummy = Dummy("a", "dm")
+    lone = Addr("a", "dm", "10.9.0.1/32")
+    yield s("a dummy", A, make(dummy, up("a", "dm"), lone))
+    yield s("a dummy goes", (*A, dummy, up("a", "dm"), lone), remove(dummy))
+    port = up("a", "dm", master="br")
+    yield s("a dummy as a port", (*A, Bridge("a", "br"), up("a", "br")), make(dummy, port))
+
+
+def _scenarios_of_datapaths() -> Iterator[Scenario]:
+    s = Scenario
+    dp, tunnel = OvsDatapath("a", "dp"), OvsVxlan("a", "vx", "dp", 6784)
+    born, tunnel_born = up("a", "dp"), up("a", "vx", 65535)
+    cable = veth("a", "x", "a", "y")
+    port = OvsVport("a", "x", "dp")
+    yield s("a datapath", A, make(dp, up("a", "dp", 1376, mac="02:00:00:00:00:0d")))
+    ports = (*A, dp, born, cable, up("a", "x"), up("a", "y"), tunnel, tunnel_born, port)
+    yield s("a datapath with ports", A, make(*ports[len(A) :]))
+    small = up("a", "vx", 1400, mac="02:00:00:00:00:0e")
+    yield s("a tunnel of another MTU", (*A, dp, born), make(tunnel, small))
+    down = tunnel_born._replace(up=False)
+    yield s("a tunnel that is down", ports, (change(tunnel_born, down),))
+    yield s("a datapath twice", (*A, dp, born), make(dp), "EEXIST")
+    yield s("a tunnel twice", ports, make(tunnel._replace(name="vy")), "EEXIST")
+    yield s("a tunnel by another port", ports, make(tunnel._replace(name="vy", port=4789),
+            up("a", "vy", 65535)))  # fmt: skip
+    yield s("a port twice", ports, make(port), "EEXIST")
+    yield s("a port of no datapath", ports, make(OvsVport("a", "y", "dq")), "ENODEV")
+    yield s("a port of a bridge and a datapath", (*A, dp, born, Bridge("a", "br"), up("a", "br"),
+            cable, up("a", "x", master="br"), up("a", "y")), make(port), "EBUSY")  # fmt: skip
+    yield s("a datapath takes its ports along", ports, remove(dp))
+    yield s("a port goes and stays an interface", ports, remove(port))
+    yield s("a cable takes its port along", ports, remove(cable))
+    yield s("a tunnel goes", ports, remove(tunnel))
+    yield s("no such port to remove", (*A, dp, born), remove(port), "ENODEV")
+    yield s("no such datapath to remove", A, remove(dp), "ENODEV")
+
+
+DATAPATHS = {scenario.name: scenario for scenario in _scenarios_of_datapaths()}
+"""Of Open vSwitch."""
+
+TUNNELS = {scenario.name: scenario for scenario in _scenarios_of_tunnels()}
+"""Of devices that not every kernel has."""
+
 SCENARIOS = {scenario.name: scenario for scenario in (*_scenarios(), *_scenarios_of_ipv6())}
+
+
+LATE = Netem("a", "x", 4000, delay_us=10_000, loss_ppb=1_000_000)
+BURSTS = Netem("a", "x", 4000, 20_000, 2_000, "normal", gilbert_ppb=(750_000, 749_250_000))
+EVERYTHING = Netem("a", "x", 9000, 12_345, 1_001, "pareto", 333, (0, 0), 10**9, 7, 5, 1)
+SLOWED = TBF._replace(parent="10:1")
+SLOWED_HTB = HTB._replace(parent="11:1")
+
+
+def _scenarios_of_netem() -> Iterable[Scenario]:
+    s = Scenario
+    for name, r in (("late", LATE), ("bursts", BURSTS), ("everything", EVERYTHING)):
+        yield s(f"netem: {name}", WIRED, make(r))
+    yield s("netem: less of everything in place", (*WIRED, EVERYTHING), (
+        change(EVERYTHING, EVERYTHING._replace(delay_us=0, jitter_us=0, loss_ppb=0, gap=0,
+               duplicate_ppb=0, reorder_ppb=0, corrupt_ppb=0)),))  # fmt: skip
+    yield s("netem: bursts no more", (*WIRED, BURSTS),
+            (change(BURSTS, BURSTS._replace(gilbert_ppb=(0, 0), loss_ppb=5)),))  # fmt: skip
+    yield s("netem: longer, with a shaper below", (*WIRED, LATE, SLOWED),
+            (change(LATE, LATE._replace(delay_us=20_000)),))  # fmt: skip
+    yield s("netem: a tbf below", WIRED, make(LATE, SLOWED))
+    yield s("netem: an htb below", WIRED, make(BURSTS, SLOWED_HTB))
+    yield s("netem: takes what is below along", (*WIRED, BURSTS, SLOWED_HTB), remove(BURSTS))
+    yield s("netem: without what was below", (*WIRED, LATE, SLOWED), remove(SLOWED))
+    yield s("netem: nothing to remove", WIRED, remove(LATE), "EINVAL")
+    yield s("netem: goes with its device", (*WIRED, LATE, SLOWED), remove(CABLE))
+
+
+FULL_SCENARIOS = {scenario.name: scenario for scenario in _scenarios_of_netem()}
+"""Of kinds that not every kernel has."""

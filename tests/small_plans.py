@@ -9,7 +9,8 @@ from small_specs import small_spec
 from emulator.cni.options import PLUGINS
 from emulator.compile import compile_spec
 from emulator.plan import Plan
-from emulator.spec.resolved import Links, Offload, Rate, ResolvedSpec
+from emulator.spec.medium import Ends, Medium, Rate
+from emulator.spec.resolved import Links, Offload, ResolvedSpec
 
 FLANNEL: dict[str, bool | int] = {
     "directRouting": False,
@@ -29,6 +30,7 @@ def spec(
     mtu: int = 1500,
     offload: Offload = "wire",
     rate: Rate | None = None,
+    ends: Ends | None = None,
     host_pods: tuple[str, ...] = (),
     families: str = "4",
     **more: Any,
@@ -49,7 +51,7 @@ def spec(
         routers=[tuple(f"rack-{letter}" for letter in "abcdef"[:racks])],
         **options,
     )
-    return found._replace(links=Links(mtu, offload, rate))
+    return found._replace(links=Links(mtu, offload, ends or Ends(Medium(rate))))
 
 
 def plan(*args: Any, **more: Any) -> Plan:

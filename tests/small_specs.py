@@ -68,7 +68,7 @@ def small_spec(
         ),
         routers=tuple(Router(f"core{i}", tuple(s), HERE) for i, s in enumerate(routers, 1)),
         hosts=tuple(Host(f"out{i}", s, "eth0", HERE) for i, s in enumerate(hosts, 1)),
-        links=Links(mtu, "wire", None),
+        links=Links(mtu, "wire"),
         nodes=tuple(placed),
         pods=tuple(pods),
         place=HERE,

@@ -72,6 +72,38 @@ def test_ctrl_c_is_for_the_program(weak: Caller) -> None:
         assert terminal.end() == 128 + signal.SIGINT
 
 
+def test_stopped_with_its_program(weak: Caller) -> None:
+    with Terminal(weak, ["bash", "--norc", "-i"]) as t:
+        t.send("PS1='out> '\n")
+        t.expect("out> $")
+        t.send(f"{' '.join(weak.argv('exec', 'n1', '--', 'sleep', '66'))}\n")
+        until(lambda: "sleep" in weak.processes().values(), "the program to run")
+        t.send("\x1a")
+        t.expect("Stopped.*\n.*out> $")
+        t.send("fg\n")
+        (sleep,) = [pid for pid, name in weak.processes().items() if name == "sleep"]
+        until(lambda: "(sleep) T" not in Path(f"/proc/{sleep}/stat").read_text(), "it to go on")
+        t.send("\x03")
+        t.expect("out> $")
+        t.send("echo code=$?\n")
+        t.expect("code=130.*\n.*out> $")
+        # who reads what is written keeps the terminal
+        t.send(f"{' '.join(weak.argv('exec', 'n1', '--', 'hostname'))} | (cat; read x </dev/tty")
+        t.send("; echo read=$x)\nwords\n")
+        t.expect("read=words")
+        t.send("exit 4\n")
+        assert t.end() == 4
+
+
+@pytest.mark.parametrize("shell", ["sh", "dash", "bash"])
+def test_a_shell_that_controls_jobs_gives_the_terminal_back(lab: Caller, shell: str) -> None:
+    with Terminal(lab, lab.argv("exec", "n1", "--", shell, "-i")) as t:
+        t.expect(r"[#$] $")
+        t.send("exit 5\n")
+        assert t.end() == 5, t.seen
+        assert "tty" not in t.seen, t.seen
+
+
 def test_shell(lab: Caller) -> None:
     lab.env["SHELL"] = "/bin/bash"
     with Terminal(

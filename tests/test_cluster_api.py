@@ -120,10 +120,10 @@ def test_programs(c: Cluster) -> None:
     done = pod.run(["sh", "-c", "echo first; (sleep 40) & exit 5"], timeout_s=20)
     assert (done.returncode, done.stdout) == (5, b"first\n") and time.monotonic() - begun < 10
     # what is killed takes with it what it has started
-    parent = pod.start(["sh", "-c", "sleep 4001 & sleep 4002"])
-    until(lambda: len(_sleepers("400")) == 2, "both to run")
+    parent = pod.start(["sh", "-c", "sleep 86401 & sleep 86402"])
+    until(lambda: len(_sleepers("8640")) == 2, "both to run")
     parent.kill()
-    until(lambda: not _sleepers("400"), "both to end")
+    until(lambda: not _sleepers("8640"), "both to end")
     much = pod.run(["sh", "-c", "head -c 3000000 /dev/zero; head -c 3000000 /dev/zero >&2"])
     assert len(much.stdout) == len(much.stderr) == 3_000_000
     assert pod.run(["sh", "-c", "echo $A"], env={"A": "b"}).stdout == b"b\n"

@@ -85,7 +85,6 @@ def every_fault(spec: ResolvedSpec) -> list[Fail]:
         "flannel-udp",
         "two-racks",
         "kubenet",
-        "weave",
         "flannel-dual-stack",
         "canal-dual-stack",
     ],
@@ -168,7 +167,6 @@ NETWORKS = [
     "flannel-alloc",
     "canal",
     "kubenet",
-    "weave",
     "weave-sleeve",
     "flannel-dual-stack",
     "flannel-ipv6",
@@ -185,7 +183,10 @@ def test_random_walks(seed: int, up: Callable[[ResolvedSpec], Cluster]) -> None:
     def walk(cluster: Cluster, chance: random.Random) -> None:
         for _ in range(4):
             if chance.random() < 0.5:
-                cluster.fail(*chance.choice(every_fault(cluster.spec)))
+                try:
+                    cluster.fail(*chance.choice(every_fault(cluster.spec)))
+                except SpecError as error:  # a cable of a node that is cut off, for instance
+                    assert "nothing that it would change" in str(error)
             else:
                 sizes = {
                     "nodes_count": chance.choice([1, 2, 4]),

@@ -9,6 +9,7 @@ import pytest
 from emulator import doctor, ipam
 from emulator.cluster import Cluster
 from emulator.compile import compile_spec
+from emulator.errors import Unsupported
 from emulator.settle import daemons
 from emulator.substrate import compiler
 from emulator.substrate.daemons import DAEMONS
@@ -26,3 +27,13 @@ def test_doctor_knows_every_daemon_that_a_topology_runs(path: Path) -> None:
         tool = "gcc" if name in compiler.PROGRAMS else name
         assert f"tool: {tool}" in looked_for
         assert tool in PACKAGES or tool == "gcc"
+
+
+def test_what_a_daemon_of_ours_wants_is_looked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """charon is started by one; a machine without it is told before anything is built."""
+    there = doctor.installed
+    strongswan = ("charon", "swanctl")
+    monkeypatch.setattr(doctor, "installed", lambda tool: tool not in strongswan and there(tool))
+    spec = Cluster.from_file("topologies/flannel-ipsec.yaml").spec
+    with pytest.raises(Unsupported, match="sudo apt-get install strongswan-charon"):
+        doctor.require(spec, daemons(compile_spec(spec, ipam.allocate(spec))))

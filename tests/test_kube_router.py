@@ -11,12 +11,18 @@ from waiting import until
 
 from emulator import Cluster
 from emulator.cluster import Cluster as Lab
+from emulator.patience import patient
 from emulator.spec import load
 from emulator.spec.resolved import ResolvedSpec
 
-pytestmark = pytest.mark.kernel
+kernel = pytest.mark.kernel
+full_kernel = pytest.mark.full_kernel
 
-QUICK = {"bgpHoldtime": 6, "connectRetry": 5, "injectedRoutesSyncPeriod": 1}
+QUICK = {
+    "bgpHoldtime": round(patient(6, kernel=True)),
+    "connectRetry": 5,
+    "injectedRoutesSyncPeriod": 1,
+}
 CONVERGED_S = 40.0
 
 
@@ -55,6 +61,7 @@ def pid(cluster: Lab, node: str, name: str) -> int:
     return states[node, name]
 
 
+@kernel
 def test_one_session_tells_of_both_families(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -75,6 +82,7 @@ def test_one_session_tells_of_both_families(
         good(cluster)
 
 
+@kernel
 def test_what_is_told_is_written_and_forgotten(lab: Lab) -> None:
     to_2, to_3 = (f"10.244.{n}.0/24 via 192.168.50.1{n} dev eth0" for n in (2, 3))
     assert routes(lab, "n1") == [to_2, to_3]
@@ -102,6 +110,7 @@ def test_what_is_told_is_written_and_forgotten(lab: Lab) -> None:
     assert len(routes(lab, "n1")) == 3
 
 
+@kernel
 def test_routers_as_peers_carry_what_nodes_leave_to_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,3 +123,28 @@ def test_routers_as_peers_carry_what_nodes_leave_to_them(
         cluster.fail("daemon", "n1:gobgpd")
         good(cluster)
         assert "10.244.1.0" not in output(cluster, "leaf-b", "ip", "route")
+
+
+@full_kernel
+def test_tunnels_lead_to_other_racks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    with Cluster(topology("kube-router-tunnels"), "tunnelled") as cluster:
+        good(cluster)
+        (tunnel,) = output(cluster, "n1", "ip", "-o", "link", "show", "up", "type", "ipip").split(
+            "\n"
+        )[:-1]
+        dev = tunnel.split()[1].partition("@")[0]
+        (row,) = [row for row in routes(cluster, "n1") if "tun-" in row]
+        assert row == f"10.244.2.0/24 dev {dev} src 192.168.1.11"
+        by_the_node, by_pods = (
+            output(cluster, "n1", "ip", "route", "get", "192.168.2.11", *words)
+            for words in ((), ("from", "10.244.1.2", "iif", "kube-bridge"))
+        )
+        assert "via 192.168.1.1" in by_the_node
+        assert f"dev {dev} table 77" in by_pods
+        for kind, target in (("daemon", "n2:gobgpd"), ("node", "n3")):
+            cluster.fail(kind, target)
+            good(cluster)
+        assert not output(cluster, "n1", "ip", "route", "show", "table", "77")
+        cluster.heal()
+        good(cluster)

@@ -34,6 +34,7 @@ FLANNEL = {"plugin": "flannel", "ipMasq": True}
 CANAL = {"plugin": "canal", "backend": "vxlan", "ipMasq": True}
 WEAVE = {"plugin": "weave", "backend": "fastdp", "pods_per_node": 1}
 KUBE_ROUTER = {"plugin": "kube-router", "enableOverlay": False, "pods_per_node": 1}
+ROMANA = {"plugin": "romana", "pods_per_node": 1}
 CALICO = {"plugin": "calico", "backend": "bgp", "pods_per_node": 1}
 TWO_RACKS = {"nodes": ("rack-a", "rack-b")}
 
@@ -62,10 +63,37 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         (),
     ),
     "alloc": (FLANNEL | {"backend": "alloc", "pods_per_node": 1}, ()),
+    "wireguard": (FLANNEL | {"backend": "wireguard", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "wireguard-down": (
+        FLANNEL | {"backend": "wireguard", "pods_per_node": 1},
+        (("interface", "n2:flannel-wg"),),
+    ),
+    "wireguard-separate-down": (
+        FLANNEL | {"backend": "wireguard", "families": "46", "pods_per_node": 1},
+        (("interface", "n1:flannel-wg-v6"),),
+    ),
+    "wireguard-auto-down": (
+        FLANNEL | {"backend": "wireguard", "families": "46", "mode": "auto", "pods_per_node": 1},
+        (("interface", "n1:flannel-wg"),),
+    ),
+    "canal-wireguard": (CANAL | TWO_RACKS | {"backend": "wireguard", "pods_per_node": 1}, ()),
     "udp": (FLANNEL | {"backend": "udp", **TWO_RACKS, "host_pods": ("n2",)}, ()),
     "udp-daemon-dead": (
         FLANNEL | {"backend": "udp", "pods_per_node": 1},
         (("daemon", "n1:flanneld"),),
+    ),
+    "ipsec": (FLANNEL | {"backend": "ipsec", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "ipsec-in-udp-without-masquerade": (
+        FLANNEL | {"backend": "ipsec", "udpEncap": True, "ipMasq": False, "pods_per_node": 1},
+        (),
+    ),
+    "ipsec-without-a-router": (
+        FLANNEL | {"backend": "ipsec", "routers": (), "segments": 1, "pods_per_node": 1},
+        (),
+    ),
+    "ipsec-daemon-dead": (
+        FLANNEL | {"backend": "ipsec", "pods_per_node": 1},
+        (("daemon", "n1:charon"),),
     ),
     "canal": (CANAL | TWO_RACKS | {"host_pods": ("n2",)}, ()),
     "canal-without-a-router": (CANAL | {"routers": (), "segments": 1, "hosts": ()}, ()),
@@ -84,14 +112,45 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
     "canal-uplink-down": (CANAL, (("interface", "n1:eth0"),)),
     "weave": (WEAVE | TWO_RACKS | {"host_pods": ("n2",)}, ()),
     "weave-datapath-down": (WEAVE, (("interface", "n1:datapath"),)),
+    "weave-encrypted": (WEAVE | {"encryption": True}, ()),
     "weave-sleeve": (WEAVE | {"backend": "sleeve", **TWO_RACKS}, ()),
-    "weave-router-dead": (WEAVE | {"backend": "sleeve"}, (("daemon", "n1:weaver"),)),
+    "weave-sleeve-encrypted": (WEAVE | {"backend": "sleeve", "encryption": True}, ()),
+    "weave-tunnel-down": (WEAVE, (("interface", "n1:vxlan-6784"),)),
+    "weave-router-dead": (WEAVE, (("daemon", "n1:weaver"),)),
+    "weave-sleeve-router-dead": (WEAVE | {"backend": "sleeve"}, (("daemon", "n1:weaver"),)),
     "kube-router": (
         KUBE_ROUTER | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-b",)},
         (),
     ),
     "kube-router-without-egress": (KUBE_ROUTER | {"enablePodEgress": False}, ()),
-    "kube-router-would-tunnel": (KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS}, ()),
+    "kube-router-tunnels": (
+        KUBE_ROUTER
+        | {"enableOverlay": True, "nodes": ("rack-a", "rack-a", "rack-b"), "host_pods": ("n3",)},
+        (),
+    ),
+    "kube-router-gue-dual-stack": (
+        KUBE_ROUTER
+        | {"enableOverlay": True, "overlayType": "full", "overlayEncap": "fou", "families": "46"},
+        (),
+    ),
+    "kube-router-tunnels-speaker-dead": (
+        KUBE_ROUTER | {"enableOverlay": True, **TWO_RACKS},
+        (("daemon", "n2:gobgpd"),),
+    ),
+    "romana": (
+        ROMANA | {"nodes": ("rack-a", "rack-a", "rack-b"), "hosts": ("rack-a", "rack-b")},
+        (),
+    ),
+    "romana-without-nat": (
+        ROMANA | TWO_RACKS | {"nat": False, "hosts": ("rack-a",), "host_pods": ("n2",)},
+        (),
+    ),
+    "romana-without-a-router": (ROMANA | {"routers": (), "segments": 1, "hosts": ()}, ()),
+    "romana-jumbo": (ROMANA | TWO_RACKS | {"mtu": 9000}, ()),
+    "romana-uplink-down": (ROMANA, (("interface", "n1:eth0"),)),
+    "romana-published": ({"topology": "romana-published"}, ()),
+    "romana-publisher-dead": ({"topology": "romana-published"}, (("daemon", "n1:bird"),)),
+    "romana-leaf-dead": ({"topology": "romana-published"}, (("daemon", "leaf-b:bird"),)),
     "kube-router-speaker-dead": (KUBE_ROUTER, (("daemon", "n1:gobgpd"),)),
     "kube-router-watcher-dead": (
         KUBE_ROUTER | {"nodes": ("rack-a",) * 3},
@@ -111,6 +170,33 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         | {"backend": "vxlan", "vxlanMode": "CrossSubnet", "natOutgoing": False}
         | {"nodes": ("rack-a", "rack-a", "rack-b")},
         (),
+    ),
+    "calico-wireguard": (CALICO | TWO_RACKS | {"wireguardEnabled": True, "host_pods": ("n2",)}, ()),
+    "calico-wireguard-one-down": (
+        CALICO | {"wireguardEnabled": True, "nodes": ("rack-a",) * 3},
+        (("interface", "n1:wireguard.cali"),),
+    ),
+    "calico-wireguard-two-down": (
+        CALICO | {"wireguardEnabled": True, "nodes": ("rack-a",) * 3},
+        (("interface", "n1:wireguard.cali"), ("interface", "n2:wireguard.cali")),
+    ),
+    "calico-wireguard-daemon-dead": (
+        CALICO | {"wireguardEnabled": True},
+        (("daemon", "n1:bird"),),
+    ),
+    "calico-wireguard-dual-stack": (
+        CALICO
+        | {"backend": "vxlan", "families": "46", "wireguardEnabled": True}
+        | {"wireguardEnabledV6": True},
+        (("interface", "n2:wg-v6.cali"),),
+    ),
+    "calico-wireguard-unmasqueraded": (
+        CALICO | {"wireguardEnabled": True, "natOutgoing": False, "hosts": ()},
+        (),
+    ),
+    "calico-wireguard-of-ipip": (
+        CALICO | {"backend": "ipip", "wireguardEnabled": True},
+        (("interface", "n2:wireguard.cali"),),
     ),
     "calico-bgp": (CALICO | {"host_pods": ("n2",)}, ()),
     "calico-bgp-behind-a-router": (CALICO | TWO_RACKS, ()),
@@ -178,6 +264,38 @@ CASES: dict[str, tuple[dict[str, Any], tuple[tuple[str, str], ...]]] = {
         conflist("macvlan", ipam={"type": "dhcp"}) | {"pods_per_node": 1},
         (),
     ),
+    "ipip": (FLANNEL | {"backend": "ipip", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "ipip-direct": (
+        FLANNEL
+        | {"backend": "ipip", "directRouting": True, "pods_per_node": 1}
+        | {"nodes": ("rack-a", "rack-a", "rack-b")},
+        (),
+    ),
+    "ipip-tunnel-down": (FLANNEL | {"backend": "ipip"}, (("interface", "n1:flannel.ipip"),)),
+    "canal-ipip": (CANAL | TWO_RACKS | {"backend": "ipip", "pods_per_node": 1}, ()),
+    "calico-ipip": (CALICO | TWO_RACKS | {"backend": "ipip", "host_pods": ("n2",)}, ()),
+    "calico-ipip-cross-subnet": (
+        CALICO
+        | {"backend": "ipip", "ipipMode": "CrossSubnet", "nodes": ("rack-a", "rack-a", "rack-b")},
+        (),
+    ),
+    "calico-ipip-dual-stack": (
+        CALICO | {"backend": "ipip", "families": "46", "nodes": ("rack-a", "rack-a", "rack-b")},
+        (),
+    ),
+    "calico-ipip-tunnel-down": (CALICO | {"backend": "ipip"}, (("interface", "n1:tunl0"),)),
+    "calico-ipip-node-cut": (CALICO | {"backend": "ipip"}, (("node", "n2"),)),
+    "overlay": ({"plugin": "overlay", **TWO_RACKS, "host_pods": ("n2",)}, ()),
+    "overlay-geneve": (
+        {"plugin": "overlay", "backend": "geneve", "families": "46", "pods_per_node": 1}
+        | TWO_RACKS,
+        (),
+    ),
+    "overlay-geneve-tunnel-down": (
+        {"plugin": "overlay", "backend": "geneve", "nodes": ("rack-a",) * 3, "pods_per_node": 1},
+        (("interface", "n1:gnv-n2"),),
+    ),
+    "overlay-ipip": ({"plugin": "overlay", "backend": "ipip", **TWO_RACKS}, ()),
     "vxlan-node-cut": (FLANNEL | {"backend": "vxlan"}, (("node", "n2"),)),
 }
 
@@ -216,6 +334,8 @@ def specs(
     draw: st.DrawFn,
     plugins: tuple[str, ...] = (
         *("none", "host", "flannel", "canal", "kubenet", "cni", "weave", "kube-router", "calico"),
+        "overlay",
+        "romana",
     ),
 ) -> ResolvedSpec:
     """Any small cluster that the spec would take: racks in a chain of routers."""
@@ -223,10 +343,11 @@ def specs(
     racks = [f"rack-{letter}" for letter in "abc"[: draw(st.integers(1, 3))]]
     flannel = plugin in ("flannel", "canal")
     backends = {
-        "calico": ("vxlan", "bgp"),
+        "calico": ("vxlan", "ipip", "bgp"),
+        "overlay": ("vxlan", "geneve", "ipip"),
         "weave": ("fastdp", "sleeve"),
-        "flannel": ("vxlan", "host-gw", "udp"),
-        "canal": ("vxlan", "host-gw", "udp"),
+        "flannel": ("vxlan", "host-gw", "ipip", "udp"),
+        "canal": ("vxlan", "host-gw", "ipip", "udp"),
     }
     backend = draw(st.sampled_from(backends.get(plugin, ("",))))
     where = racks[:1] if backend == "host-gw" else racks
@@ -242,13 +363,29 @@ def specs(
         names = ("ipMasq", "directRouting", "enableNFTables")
         options = {k: draw(st.booleans()) for k in names}
     elif plugin == "kube-router":
-        options = {"enableOverlay": False, "enablePodEgress": draw(st.booleans())}
+        options = {"enableOverlay": draw(st.booleans()), "enablePodEgress": draw(st.booleans())}
+        options["overlayType"] = draw(st.sampled_from(("subnet", "full")))
+        options["overlayEncap"] = draw(st.sampled_from(("ipip", "fou")))
         options["rrServers"] = draw(st.integers(0, 3))
+        if not options["rrServers"]:
+            options["peerRouters"] = draw(st.booleans())
+    if plugin == "romana":
+        options = {k: draw(st.booleans()) for k in ("nat", "policies", "routePublisher")}
     if plugin == "calico":
         peering = draw(st.sampled_from(PEERINGS)) if backend == "bgp" else {}
         modes = ("Always", "CrossSubnet") if backend == "vxlan" else ("Always",)
         options = {"vxlanMode": draw(st.sampled_from(modes)), "natOutgoing": draw(st.booleans())}
+        if backend == "ipip":
+            options["ipipMode"] = draw(st.sampled_from(("Always", "CrossSubnet")))
         options |= {"natOutgoingIPv6": draw(st.booleans()), **peering}
+    row = PLUGINS[plugin]
+    families = ("4", "6", "46", "64") if backend in row.ipv6 else ("4",)
+    if backend in row.with_ipv4:
+        families = ("4", "46", "64")
+    drawn = draw(st.sampled_from(families))
+    if plugin == "calico":
+        options["wireguardEnabled"] = "4" in drawn and draw(st.booleans())
+        options["wireguardEnabledV6"] = "6" in drawn and draw(st.booleans())
     made = small_spec(
         plugin,
         backend,
@@ -261,12 +398,15 @@ def specs(
         routers=list(pairwise(racks)),
         segments=len(racks),
         mtu=draw(st.sampled_from((1500, 9000))),
-        families=draw(
-            st.sampled_from(("4", "6", "46", "64")[: 4 if backend in PLUGINS[plugin].ipv6 else 1])
-        ),
+        families=drawn,
         **options,
     )
-    return made._replace(routing="bgp") if options.get("peerWithRouters") else made
+    speaking = (
+        options.get("peerWithRouters")
+        or options.get("routePublisher")
+        or options.get("peerRouters")
+    )
+    return made._replace(routing="bgp") if speaking else made
 
 
 def some_faults(spec: ResolvedSpec) -> st.SearchStrategy[list[Fault]]:
@@ -297,7 +437,7 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
     addresses: dict[Family, set[str]] = {IPV4: set(), IPV6: {GATEWAY_IPV6}}
     for at in allocate(spec).families:
         tunnels = {subnet.partition("/")[0] for subnet in at.node_subnet.values()}
-        tunnels |= set(at.tunnel.values())
+        tunnels |= {*at.tunnel.values(), *at.wireguard.values()}
         own = {*at.pod.values(), *at.node.values(), *at.gateway.values(), *tunnels}
         addresses[at.family] |= own
     for probe, expected in matrix.items():
@@ -308,8 +448,10 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
             assert {expected.source, expected.own} <= addresses[family(probe.address)]
             assert 60 - len(spec.routers) <= expected.ttl <= 64
             # what conflists say, whatever the links take; Weave's constant
-            apart = {"cni": 1500, "weave": 1376}.get(spec.network.plugin, spec.links.mtu)
-            mtus = (65_535, apart, *(spec.links.mtu - less for less in (0, 28, 50, 62, 70)))
+            constants = {"cni": 1500, "weave": 1376, "romana": 1500}
+            apart = constants.get(spec.network.plugin, spec.links.mtu)
+            headers = (0, 20, 28, 32, 48, 50, 60, 62, 70, 80)
+            mtus = (65_535, apart, *(spec.links.mtu - less for less in headers))
             assert expected.mtu in mtus
         else:
             assert expected[1:6] == ("", "", "", 0, 0)
@@ -359,6 +501,14 @@ def _takes_another_source(spec: ResolvedSpec, probe: Probe, expected: Expectatio
     return routed and probe.client not in pods and expected.outcome == "delivered"
 
 
+def _takes_another_way(spec: ResolvedSpec, probe: Probe, expected: Expectation) -> bool:
+    """Without a tunnel pods' packets for a node go as the node's own do."""
+    pods = {p.id for p in spec.pods if not p.host_network}
+    tunnels = spec.network.plugin == "kube-router" and spec.network.option("enableOverlay")
+    to_node = probe.client in pods and probe.server not in pods
+    return bool(tunnels) and to_node and expected.outcome == "delivered"
+
+
 @settings(deadline=None)
 @given(specs(), st.data())
 def test_a_fault_takes_away_and_changes_nothing_else(
@@ -369,6 +519,9 @@ def test_a_fault_takes_away_and_changes_nothing_else(
     for probe, expected in left.items():
         if _takes_another_source(spec, probe, expected):
             assert expected[:2] == whole[probe][:2]
+            continue
+        if _takes_another_way(spec, probe, expected):
+            assert expected[:4] == whole[probe][:4]
             continue
         assert expected == whole[probe] or (
             whole[probe].outcome in ("delivered", "lost") and expected.outcome == "lost"
@@ -418,6 +571,22 @@ def test_a_router_that_died_first_still_knows_pods_that_all_others_have_forgotte
     assert ttl("n2-p1", "n1-p1", speaker, router) == 0
     assert ttl("n2-p1", "n1-p1", router, speaker) == 61
     assert ttl("n2", "n1-p1", router, speaker) == 62
+
+
+@pytest.mark.parametrize("routers", [False, True], ids=["mesh", "routers"])
+def test_without_wireguard_calicos_pods_talk_in_the_clear_by_a_router_or_not_at_all(
+    routers: bool,
+) -> None:
+    """A route whose next hop is a peer is kept from the kernel, one to a router is not."""
+    about = CALICO | {"wireguardEnabled": True, "nodes": ("rack-a", "rack-a")}
+    if routers:
+        about |= {"nodeToNodeMeshEnabled": False, "peerWithRouters": True}
+    spec = small_spec(**about)._replace(routing="bgp" if routers else "static")
+    at = allocate(spec)
+    faults = [fault(spec, "interface", f"{n}:wireguard.cali") for n in ("n1", "n2")]
+    answer = predict(spec, at, faults)[Probe("pod-pod", "n1-p1", "n2-p1", at.pod["n2-p1"])]
+    assert (answer.outcome == "delivered") == routers
+    assert "no tunnel" in answer.reason if routers else "leaves n2 to WireGuard" in answer.reason
 
 
 @pytest.mark.parametrize("families", ["4", "6"])

@@ -10,7 +10,8 @@ import pytest
 from emulator import topo
 from emulator.errors import SpecError
 from emulator.spec import dump, load, load_text
-from emulator.spec.resolved import Rate, ResolvedSpec, Switch
+from emulator.spec.medium import Ends, Rate
+from emulator.spec.resolved import ResolvedSpec, Switch
 
 SPEC = """\
 apiVersion: podwire/v1
@@ -76,9 +77,9 @@ def test_bandwidths_are_rates(tmp_path: Path) -> None:
         "self.addLink(s1, s2, bw=100)",
         "self.addLink(h1, s2, bw=0.5, use_tbf=True)",
     )
-    assert spec.segments[0].switches[1].rate == Rate(100_000_000, "htb")
-    assert spec.nodes[0].rate == Rate(500_000, "tbf")
-    assert spec.links.rate is None
+    assert spec.segments[0].switches[1].ends.both.rate == Rate(100_000_000, "htb")
+    assert spec.nodes[0].ends.both.rate == Rate(500_000, "tbf")
+    assert spec.links.ends == Ends()
 
 
 def test_parts_that_are_not_connected_are_segments(tmp_path: Path) -> None:
@@ -99,8 +100,8 @@ def test_parts_that_are_not_connected_are_segments(tmp_path: Path) -> None:
     ("lines", "message"),
     [
         (
-            ["s = self.addSwitch('s1')", "self.addLink(s, self.addHost('h1'), delay='5ms')"],
-            "found the link s1 - h1 with delay='5ms', expected bw, or nothing",
+            ["s = self.addSwitch('s1')", "self.addLink(s, self.addHost('h1'), max_queue_size=9)"],
+            "found the link s1 - h1 with max_queue_size=9, expected bw, delay, jitter, loss, or",
         ),
         (
             ["s = self.addSwitch('s1')", "self.addLink(s, self.addHost('h1', ip='10.0.0.1/8'))"],

@@ -40,6 +40,7 @@ def test_packets_take_the_way_that_is_predicted(spec: ResolvedSpec, data: st.Dat
             back = walk.ends(probe.server, expected.source)
             assert {ns for ns, _ in back} == {client}, (str(probe), faults)
         else:
-            sources = {at.pod[client]} if client in own else {at.node[home]}
+            speaks_as = (at.pod,) if client in own else (at.node, at.tunnel)
+            sources = {known[client] for known in speaks_as if client in known}
             back = set().union(*(walk.ends(probe.server, source) for source in sources))
             assert LOST in there | back, (str(probe), expected.reason, faults)

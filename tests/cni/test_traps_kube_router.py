@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tomllib
 from typing import Any, TypeVar
 
@@ -9,13 +10,15 @@ import pytest
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec, faulted
-from emulator.errors import Unsupported
+from emulator.errors import PodwireError
 from emulator.faults import Fault
 from emulator.ipam import allocate
 from emulator.plan import Plan
 from emulator.plan.resources import (
+    Addr,
     Bridge,
     File,
+    Fou,
     Interface,
     NftTable,
     Process,
@@ -23,13 +26,16 @@ from emulator.plan.resources import (
     Route,
     Rule,
     Sysctl,
+    Tunnel,
 )
+from emulator.substrate.daemons import gobgp_routes
 
 T = TypeVar("T", bound=Resource)
 
 ONE_RACK = plan("kube-router", nodes=4, pods=2)
 RACKS = ("rack-a", "rack-a", "rack-b", "rack-b")
 TWO_RACKS = plan("kube-router", nodes=RACKS, enableOverlay=False)
+OVERLAY = plan("kube-router", nodes=RACKS)
 
 
 def of(made: Plan, kind: type[T], ns: str) -> list[T]:
@@ -75,7 +81,7 @@ def rules(made: Plan, node: str, table: str) -> str:
 
 
 def after(*faults: Fault, **options: Any) -> Plan:
-    about = spec("kube-router", nodes=3, **options)
+    about = spec("kube-router", **{"nodes": 3, **options})
     at = allocate(about)
     return faulted(compile_spec(about, at), about, at, faults)
 
@@ -168,18 +174,132 @@ def test_table_77_is_asked_with_overlay_only_and_holds_nothing_without_tunnels()
     assert {r.table for e in ONE_RACK if type(r := e.resource) is Route} == {254}
 
 
-@pytest.mark.parametrize(
-    ("options", "nodes", "found"),
-    [
-        ({}, RACKS, r"enableOverlay with nodes in 2 segments \(rack-a, rack-b\)"),
-        ({"overlayType": "full"}, 2, "overlayType full, a tunnel to every node"),
-    ],
-)
-def test_what_takes_a_tunnel_is_refused_with_the_remedy(
-    options: dict[str, Any], nodes: Any, found: str
-) -> None:
-    with pytest.raises(Unsupported, match=rf"{found}(.|\n)*enableOverlay: false"):
-        plan("kube-router", nodes=nodes, **options)
+# --- tunnels ------------------------------------------------------------------------------
+
+
+def tunnels(made: Plan, node: str) -> dict[str, Tunnel]:
+    """By the far end's address."""
+    return {t.remote: t for t in of(made, Tunnel, node)}
+
+
+def mtu(made: Plan, node: str, dev: str) -> int:
+    return next(i.mtu for i in of(made, Interface, node) if i.name == dev)
+
+
+def test_a_tunnel_leads_to_each_node_of_another_subnet_and_to_no_neighbour() -> None:
+    assert set(tunnels(OVERLAY, "n1")) == {"192.168.2.11", "192.168.2.12"}
+    assert set(tunnels(OVERLAY, "n3")) == {"192.168.1.11", "192.168.1.12"}
+    assert of(ONE_RACK, Tunnel, "n1") == of(TWO_RACKS, Tunnel, "n1") == []
+    full = plan("kube-router", nodes=RACKS, overlayType="full")
+    assert len(tunnels(full, "n1")) == 3
+    assert {r.via for r in of(full, Route, "n1") if r.proto == "17"} == {""}
+
+
+def test_its_name_is_a_hash_of_the_address_without_dots() -> None:
+    (one,) = (t for t in of(OVERLAY, Tunnel, "n1") if t.remote == "192.168.2.11")
+    digest = hashlib.sha256(b"192168211").hexdigest()
+    assert one.name == f"tun-{digest[:11]}"
+    assert len(one.name) == 15
+
+
+def test_two_nodes_whose_addresses_have_the_same_digits_cannot_be_told_apart() -> None:
+    about = spec("kube-router", nodes=("rack-a", "rack-b", "rack-c"))
+    cidrs = {"rack-b": "1.11.1.0/31", "rack-c": "11.1.1.0/31"}
+    segments = [s._replace(cidrs=(cidrs.get(s.name, *s.cidrs),)) for s in about.segments]
+    about = about._replace(segments=tuple(segments), routers=())
+    at = allocate(about)
+    assert {at.node["n2"], at.node["n3"]} == {"1.11.1.0", "11.1.1.0"}
+    with pytest.raises(PodwireError, match="tun-"):
+        compile_spec(about, at)
+
+
+def test_a_route_into_a_tunnel_has_the_nodes_own_address_as_source() -> None:
+    """The tunnel has none, and pods of the other side would not know where to answer."""
+    route = next(r for r in of(OVERLAY, Route, "n1") if r.dst == "10.244.3.0/24")
+    dev = tunnels(OVERLAY, "n1")["192.168.2.11"].name
+    assert route == Route("n1", "10.244.3.0/24", "", dev, proto="17", src="192.168.1.11")
+    assert not [a for a in of(OVERLAY, Addr, "n1") if a.dev == dev]
+    assert {e.owner for e in OVERLAY if e.resource == route} == {"expected"}
+
+
+def test_table_77_holds_the_far_nodes_own_addresses_for_pods_alone() -> None:
+    routes = [r for r in of(OVERLAY, Route, "n1") if r.table == 77]
+    assert {(r.dst, r.dev) for r in routes} == {
+        (f"{address}/32", t.name) for address, t in tunnels(OVERLAY, "n1").items()
+    }
+    assert of(OVERLAY, Rule, "n1") == [Rule("n1", 32765, "from 10.244.1.0/24", 77)]
+    main = [r for r in of(OVERLAY, Route, "n1") if r.table == 254]
+    assert not any(r.dst.startswith("192.168.2.") for r in main), "a node's own go past it"
+
+
+def test_pods_are_not_spared_what_a_tunnel_takes() -> None:
+    """Their packets come back as too big: of the overlay only its tunnels know."""
+    dev = tunnels(OVERLAY, "n1")["192.168.2.11"].name
+    assert mtu(OVERLAY, "n1", dev) == 1480
+    assert mtu(OVERLAY, "n1", "kube-bridge") == mtu(OVERLAY, "n1-p1", "eth0") == 1500
+
+
+@pytest.mark.parametrize(("encap", "widths"), [("ipip", {1480, 1452}), ("fou", {1468, 1440})])
+def test_what_a_tunnel_takes_in_each_family(encap: str, widths: set[int]) -> None:
+    made = plan("kube-router", nodes=("rack-a", "rack-b"), families="46", overlayEncap=encap)
+    found = of(made, Tunnel, "n1")
+    assert {t.device for t in found} == {"ipip", "ip6tnl"}
+    assert {mtu(made, "n1", t.name) for t in found} == widths
+
+
+def test_fou_is_gue_and_one_port_of_the_node_takes_in_all_of_a_family() -> None:
+    made = plan("kube-router", nodes=RACKS, overlayEncap="fou", overlayEncapPort=6666)
+    assert {(t.encap, t.sport, t.dport, t.ttl) for t in of(made, Tunnel, "n1")} == {
+        ("gue", 0, 6666, 225)
+    }
+    assert of(made, Fou, "n1") == [Fou("n1", 6666, "gue")]
+    assert of(OVERLAY, Fou, "n1") == []
+    both = plan("kube-router", nodes=("rack-a", "rack-b"), families="46", overlayEncap="fou")
+    assert {f.family for f in of(both, Fou, "n1")} == {"ip", "ip6"}
+    assert {f.port for f in of(both, Fou, "n1")} == {5555}
+
+
+def test_what_makes_a_tunnel_leaves_its_own_defaults() -> None:
+    """iproute2, which makes those in GUE, checks UDP over IPv6 and is told what is inside; the
+    library takes anything."""
+    for encap, six, any_mode in (("fou", True, False), ("ipip", False, True)):
+        made = plan("kube-router", nodes=("rack-a", "rack-b"), families="46", overlayEncap=encap)
+        found = {t.device: (t.csum, t.any_mode) for t in of(made, Tunnel, "n1")}
+        assert found == {"ipip": (False, any_mode), "ip6tnl": (six, any_mode)}
+
+
+def test_a_node_that_is_not_heard_of_has_no_route_through_its_tunnel() -> None:
+    made = after(dead("n3:gobgpd"), nodes=("rack-a", "rack-a", "rack-b"))
+    assert set(learnt(made, "n1")) == {"10.244.2.0/24"}
+    assert not [r for r in of(made, Route, "n1") if r.table == 77]
+    assert tunnels(made, "n1"), "which stands all the same"
+    assert [r.dst for r in of(made, Route, "n3") if r.table == 77], "it forgets nothing itself"
+
+
+def test_a_tunnel_does_not_hang_by_the_uplink() -> None:
+    """Who has gone deaf before it went down goes on sending there."""
+    nodes = ("rack-a", "rack-b")
+    gone = after(dead("n1:gobgpd"), Fault("interface", "n1:eth0"), nodes=nodes)
+    assert [r.dst for r in of(gone, Route, "n1") if r.proto == "17"] == ["10.244.2.0/24"]
+    heard = after(Fault("interface", "n1:eth0"), nodes=nodes)
+    assert not [r for r in of(heard, Route, "n1") if r.proto == "17"]
+
+
+@pytest.mark.parametrize("six", [False, True])
+def test_the_watcher_makes_of_a_path_what_the_plan_expects(six: bool) -> None:
+    families = "46" if six else "4"
+    made = plan("kube-router", nodes=("rack-a", "rack-a", "rack-b"), families=families)
+    watcher = next(p for p in of(made, Process, "n1") if p.name == "watcher")
+    settings = gobgp_routes.settings(watcher.argv[1:])
+    at = allocate(spec("kube-router", nodes=("rack-a", "rack-a", "rack-b"), families=families))
+    paths = [
+        gobgp_routes.Best(one.node_subnet[peer], one.node[peer], "192.168.1.12", False)
+        for one in at.families
+        for peer in ("n2", "n3")
+    ]
+    written = [r._replace(ns="n1") for p in paths for r in gobgp_routes.routes(p, settings)]
+    theirs = [e.resource for e in made if e.writer == "watcher" and e.resource.ns == "n1"]
+    assert sorted(written) == sorted(r for r in theirs if type(r) is Route)
 
 
 # --- BGP ----------------------------------------------------------------------------------

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from plan_parts import every, interface
 from small_plans import plan, spec
 
 from emulator import stations
 from emulator.compile import compile_spec
+from emulator.datapath import fastdp, fastdp_esp
 from emulator.degrade import degraded
 from emulator.errors import SpecError
 from emulator.faults import Fault, cables
 from emulator.ipam import allocate
 from emulator.oracle.breakable import interfaces
 from emulator.plan import Plan
+from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
 from emulator.plan.resources import (
-    FLOOD,
     Addr,
     Bridge,
     Fdb,
+    File,
     Interface,
     Neigh,
     NftTable,
@@ -28,6 +32,7 @@ from emulator.plan.resources import (
     Veth,
     Vxlan,
 )
+from emulator.plan.xfrm import XfrmPolicy, XfrmState
 from emulator.ring import peer_name
 
 NODES, PODS = 3, 2
@@ -130,8 +135,8 @@ def test_arp_forgets_early_on_the_bridge_and_in_pods(made: Plan) -> None:
 def test_the_mtu_is_a_constant_and_does_not_follow_the_links(links: int) -> None:
     made = plan("weave", "fastdp", mtu=links)
     own = [r for r in every(made, Interface) if r.name not in ("lo", "eth0") or "-p" in r.ns]
-    inside = [r for r in own if r.name != "lo" and r.ns[0] == "n"]
-    assert len(inside) == 2 * (5 + 2) and {r.mtu for r in inside} == {1376}
+    inside = [r for r in own if r.name not in ("lo", "vxlan-6784") and r.ns[0] == "n"]
+    assert len(inside) == 2 * (4 + 2) and {r.mtu for r in inside} == {1376}
 
 
 def test_the_mtu_is_the_user_s_where_there_is_one() -> None:
@@ -148,25 +153,54 @@ def test_links_that_are_too_narrow_are_refused_with_the_way_out() -> None:
     plan("weave", "sleeve", mtu=1425)
 
 
-def test_frames_pass_the_same_devices_as_with_open_vswitch() -> None:
+def test_the_datapath_is_no_bridge_and_its_ports_are_a_cable_and_a_tunnel() -> None:
     for name in NAMES:
-        assert FASTDP.get((name, "device", "datapath")) == Bridge(name, "datapath")
+        assert [r.name for r in every(FASTDP, Bridge, name)] == ["weave"]
+        assert every(FASTDP, OvsDatapath, name) == [OvsDatapath(name, "datapath")]
         cable = FASTDP.get((name, "device", "vethwe-bridge"))
         assert cable == Veth(name, "vethwe-bridge", name, "vethwe-datapath")
-        assert {r.name for r in ports(FASTDP, name, "datapath")} == {
-            "vethwe-datapath",
-            "vxlan-6784",
-        }
+        assert every(FASTDP, OvsVport, name) == [OvsVport(name, "vethwe-datapath", "datapath")]
+        assert interface(FASTDP, name, "vethwe-datapath").master == ""
         assert not [r for r in every(FASTDP, Addr, name) if r.dev == "datapath"]
 
 
-def test_vxlan_learns_and_floods_to_every_other_node_once() -> None:
-    """Unlike flannel's it knows no MAC address beforehand; port 6784 is UDP here."""
-    for tunnel in every(FASTDP, Vxlan):
-        assert (tunnel.name, tunnel.port, tunnel.learning) == ("vxlan-6784", 6784, True)
-        found = [(r.lladdr, r.dst) for r in every(FASTDP, Fdb, tunnel.ns)]
-        others = [AT.node[name] for name in NAMES if name != tunnel.ns]
-        assert sorted(found) == sorted((FLOOD, other) for other in others)
+def test_the_tunnel_has_neither_ends_nor_a_number_nor_a_table() -> None:
+    """Flows say them, frame by frame; 6784 is UDP's here, the same number of TCP is the API's."""
+    assert not every(FASTDP, Vxlan) and not every(FASTDP, Fdb)
+    for name in NAMES:
+        assert every(FASTDP, OvsVxlan, name) == [OvsVxlan(name, "vxlan-6784", "datapath", 6784)]
+
+
+def test_the_tunnel_s_mtu_is_not_that_of_pods() -> None:
+    """The kernel makes it as large as it can be: what is in it is measured before."""
+    assert {interface(FASTDP, name, "vxlan-6784").mtu for name in NAMES} == {65535}
+
+
+def test_every_router_knows_the_short_number_of_every_other() -> None:
+    short: dict[str, set[str]] = {}
+    for name in NAMES:
+        (text,) = (r.text for r in every(FASTDP, File, name) if r.path.endswith("fastdp.conf"))
+        for row in text.splitlines()[1:]:
+            _, peer, number, _ = row.split()
+            short.setdefault(peer, set()).add(number)
+    assert short.keys() == {peer_name(name) for name in NAMES}
+    assert all(len(found) == 1 for found in short.values())
+
+
+@given(st.lists(st.text(min_size=1), unique=True, max_size=50))
+def test_short_numbers_are_apart_have_12_bits_and_stay(names: list[str]) -> None:
+    numbers = fastdp.short_numbers(names)
+    assert len(set(numbers.values())) == len(names)
+    assert all(0 <= number < 4096 for number in numbers.values())
+    for count in range(len(names)):
+        assert fastdp.short_numbers(names[:count]).items() <= numbers.items()
+
+
+def test_more_routers_than_there_are_short_numbers() -> None:
+    names = [f"n{i}" for i in range(4097)]
+    assert len(set(fastdp.short_numbers(names[:4096]).values())) == 4096
+    with pytest.raises(ValueError, match="4096"):
+        fastdp.short_numbers(names)
 
 
 # --- sleeve ------------------------------------------------------------------------------
@@ -261,3 +295,92 @@ def test_a_pod_that_takes_an_old_address_would_be_sought_at_the_old_mac_address(
     for pod in ("n1-p1", "n2-p1"):
         found = FASTDP.get((pod, "sysctl", "net/ipv4/conf/eth0/arp_notify"))
         assert type(found) is Sysctl and found.value == "1"
+
+
+# --- encryption --------------------------------------------------------------------------
+
+
+def test_every_router_has_a_key_of_its_own_and_all_have_one_password() -> None:
+    sealed = plan("weave", "sleeve", nodes=RACKS, encryption=True)
+    own, passwords, known = set(), set(), set()
+    for name in NAMES:
+        (text,) = (r.text for r in every(sealed, File, name) if r.path.endswith("sleeve.conf"))
+        rows = [row.split(maxsplit=3) for row in text.splitlines()]
+        (private,) = (" ".join(row[1:]) for row in rows if row[0] == "private")
+        own.add(private.replace("private", "public"))
+        passwords |= {" ".join(row[1:]) for row in rows if row[0] == "password"}
+        known |= {row[3] for row in rows if row[0] == "peer"}
+    assert len(own) == NODES and known == own and len(passwords) == 1
+    assert {r.argv[0] for r in every(sealed, Process)} == {"sleeve-nacl"}
+
+
+def test_no_plan_holds_a_secret() -> None:
+    text = plan("weave", "sleeve", encryption=True).text()
+    assert "private {private key: n1 weave}" in text and "password {password 32: weave}" in text
+
+
+ESP = plan("weave", "fastdp", nodes=RACKS, pods=PODS, encryption=True)
+
+
+def test_two_states_for_each_other_node_and_a_policy_outward_alone() -> None:
+    """What comes in by a state that is known needs no policy; the rules say that it must."""
+    for name in NAMES:
+        states, policies = every(ESP, XfrmState, name), every(ESP, XfrmPolicy, name)
+        assert len(states) == 2 * (NODES - 1) and len(policies) == NODES - 1
+        for policy in policies:
+            assert (policy.dir, policy.mark, policy.mask) == ("out", 0x20000, 0x20000)
+            selector, template = policy.selector, policy.template
+            assert (selector.proto, selector.src) == ("udp", f"{AT.node[name]}/32")
+            assert template.mode == "transport"
+            found = [r for r in states if r.spi == template.spi]
+            assert [(r.src, r.dst) for r in found] == [(template.src, template.dst)]
+
+
+def test_both_ends_hold_the_same_state_under_the_same_key() -> None:
+    ends: dict[tuple[str, str, int], set[str]] = {}
+    for state in every(ESP, XfrmState):
+        assert (state.mode, state.icv_bit, state.esn, state.replay_window) == (
+            "transport", 128, True, 256,
+        )  # fmt: skip
+        ends.setdefault((state.src, state.dst, state.spi), set()).add(state.secret)
+    assert len(ends) == NODES * (NODES - 1)
+    keys = [secret for found in ends.values() for secret in found]
+    assert len(keys) == len(set(keys)) == len(ends), "a key for each direction"
+    assert all(spi > 0xFF for _, _, spi in ends), "the numbers below are reserved"
+
+
+def test_what_is_for_the_tunnel_s_port_without_esp_is_dropped_on_both_sides() -> None:
+    for name in NAMES:
+        marks, drops = table(ESP, name, "mangle"), table(ESP, name, "filter")
+        for state in every(ESP, XfrmState, name):
+            if state.dst == AT.node[name]:
+                way = f"ip saddr {state.src} ip daddr {state.dst}"
+                assert f"{way} esp spi {state.spi} jump WEAVE-IPSEC-IN-MARK" in marks
+                guard = "udp dport 6784 meta mark & 0x00020000 != 0x00020000 drop"
+                assert f"{way} {guard}" in drops
+            else:
+                way = f"ip saddr {state.src} ip daddr {state.dst}"
+                assert f"{way} udp dport 6784 jump WEAVE-IPSEC-OUT-MARK" in marks
+        guard = "rt ipsec missing meta mark & 0x00020000 == 0x00020000 drop"
+        assert f"ip protocol != esp {guard}" in drops
+
+
+def test_the_chain_that_marks_anew_has_to_route_anew() -> None:
+    """A policy that looks at a mark is found only when the way is looked for after marking."""
+    assert "type route hook output priority mangle" in table(ESP, "n1", "mangle")
+
+
+@pytest.mark.parametrize(("links", "room"), [(1460, 1376), (1459, 0)])
+def test_the_constant_mtu_has_room_for_esp_where_google_s_cloud_has(links: int, room: int) -> None:
+    assert fastdp_esp.overhead(1376 + 14 + 8 + 8) == 34
+    if room:
+        made = plan("weave", "fastdp", mtu=links, encryption=True)
+        assert interface(made, "n1-p1", "eth0").mtu == room
+    else:
+        with pytest.raises(SpecError, match="1372: VXLAN and ESP add 84 bytes"):
+            plan("weave", "fastdp", mtu=links, encryption=True)
+
+
+def test_without_encryption_there_is_nothing_of_it() -> None:
+    assert not every(FASTDP, XfrmState) and not every(FASTDP, XfrmPolicy)
+    assert "IPSEC" not in FASTDP.text() and "IPSEC" not in SLEEVE.text()

@@ -36,6 +36,19 @@ def test_the_second_waits_for_the_first_and_says_for_whom(tmp_path: Path) -> Non
     os.close(done)
 
 
+def test_who_only_counts_waits_for_who_measures_alone(tmp_path: Path) -> None:
+    path = tmp_path / "measuring.lock"
+    lines: list[str] = []
+    with (
+        measuring(path, "first", lines.append, counts_only=True),
+        measuring(path, "second", lines.append, counts_only=True),
+        open(path) as other,
+        pytest.raises(BlockingIOError),
+    ):
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    assert lines == []
+
+
 def test_a_forked_process_does_not_keep_the_lock(tmp_path: Path) -> None:
     path = tmp_path / "measuring.lock"
     hold, release = os.pipe()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -55,6 +56,12 @@ def test_a_comparison_that_is_missing_stops_no_run() -> None:
     found = widths({"comparisons": []}, ("m",), MATRIX)
     assert not narrow(found, 0.5)
     assert widest(found) == "no interval yet for m vxlan/host-gw 1500"
+
+
+def test_a_pair_that_does_not_hold_is_not_waited_for() -> None:
+    for limits in ({"where": {"mtu": 9000}}, {"without": ("m",)}):
+        pair = Pair("vxlan", "host-gw", **limits)  # type: ignore[arg-type]
+        assert widths({"comparisons": []}, ("m",), replace(MATRIX, pairs=(pair,))) == []
 
 
 def test_settings_that_contradict_themselves_are_refused_together() -> None:

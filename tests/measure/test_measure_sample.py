@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.measure import connect, cost, distribution, iperf, ping, sample, search
-from emulator.measure.sample import METRICS, Measured, failed, good
+from emulator.measure.sample import METRICS, Measured, failed, good, is_speed, unsupported
 
 TIMES = st.lists(st.floats(min_value=0, max_value=1e9), min_size=1, max_size=300)
 
@@ -38,6 +38,25 @@ def test_a_failure_needs_a_reason_and_a_metric_needs_its_name() -> None:
         failed("throughput_bit_s", "")
     with pytest.raises(KeyError):
         good("speed", 1)
+
+
+def test_a_metric_of_time_is_one_of_speed_and_what_is_right_on_any_cpu_is_counted() -> None:
+    counted = {name for name in METRICS if not is_speed(name)}
+    assert counted >= {"header_b", "path_mtu_b", "frame_b", "uplink_tx_b", "tunnel_tx_b",
+                       "icmp_loss_ratio"}  # fmt: skip
+    assert counted.isdisjoint(
+        {"throughput_bit_s", "packet_rate_pps", "loss_ratio", "cpu_s_per_gb", "retransmits",
+         "outage_ms", "lost_packets", "interface_drops", "cell_steal_ratio", "add_p50_ms"}
+    )  # fmt: skip
+    timely = {"us", "ms", "s", "s/GB", "1/s"}
+    assert {METRICS[name].unit for name in counted}.isdisjoint(timely)
+    assert is_speed("up_s"), "what an experiment names by itself"
+
+
+def test_the_three_kinds_of_samples() -> None:
+    kinds = [good("header_b", 92), failed("header_b", "no frame"), unsupported("header_b", "ipip")]
+    assert [one.status for one in kinds] == ["measured", "failed", "unsupported"]
+    assert (kinds[2].value, kinds[2].failure) == (None, "ipip")
 
 
 def test_a_metric_that_was_not_measured_is_not_a_failed_one() -> None:

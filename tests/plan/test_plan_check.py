@@ -29,6 +29,8 @@ from kernel_scenarios import (
     B,
     up,
 )
+from scenarios_wireguard import MESHED, WG
+from scenarios_wireguard import B as PEER
 from small_plans import plan, spec
 
 from emulator.compile import compile_spec
@@ -45,7 +47,7 @@ from emulator.plan.resources import (
     multipath,
     veth,
 )
-from emulator.spec.resolved import Rate
+from emulator.spec.medium import Rate
 
 X, Y = WIRED[5], WIRED[6]
 
@@ -183,6 +185,18 @@ BROKEN: dict[str, tuple[list[Resource], str]] = {
     "a route of IPv6 with a scope": (
         [*ON6, ROUTE6._replace(scope="link")],
         "found scope link, expected scope global",
+    ),
+    "a peer of a cable": (
+        [*WIRED, PEER._replace(dev="x")],
+        "found x is no WireGuard device",
+    ),
+    "a prefix of two peers": (
+        [*MESHED, PEER._replace(public_key="{public key: d}")],
+        "found 10.2.0.0/16, which is allowed to {public key: b wg0}",
+    ),
+    "two WireGuard devices on one port": (
+        [*MESHED, WG._replace(name="wg1"), up("a", "wg1", 1420)],
+        "found port 51820, which wg0 has",
     ),
     "two tunnels of one number": (
         [*TUNNEL, VX._replace(name="vy"), up("a", "vy", 1450)],

@@ -28,11 +28,26 @@ from emulator.plan.resources import (
 )
 from emulator.plan.script import script
 from emulator.plan.text import line
-from emulator.spec.resolved import Bandwidth, Rate
+from emulator.spec.medium import Delay, Ends, Loss, Medium, Rate
+from emulator.spec.resolved import Bandwidth
 
 
 def _racks(count: int) -> st.SearchStrategy[tuple[str, ...]]:
     return st.tuples(*[st.sampled_from(("rack-a", "rack-b"))] * count)
+
+
+def media(rates: tuple[Rate | None, ...]) -> st.SearchStrategy[Medium]:
+    """Mostly nothing but a rate."""
+    rate, late = st.sampled_from(rates), Delay(10_000, 2_000, "normal")
+    odd = st.builds(
+        Medium,
+        rate,
+        st.sampled_from((None, Delay(0), Delay(10_000), Delay(5_000, 1_000), late)),
+        st.sampled_from((None, Loss(0), Loss(10**6), Loss(10**6, 250_000_000))),
+        st.sampled_from((None, 10**7)),
+        corrupt_ppb=st.sampled_from((None, 1)),
+    )
+    return st.one_of(st.builds(Medium, rate), st.just(Medium()), odd)
 
 
 @st.composite
@@ -69,7 +84,7 @@ def plans(draw: st.DrawFn) -> Plan:
         pods=draw(st.integers(0, 2)),
         mtu=draw(st.sampled_from((1450, 1500, 9000))),
         offload=draw(st.sampled_from(("full", "wire", "off"))),
-        rate=draw(st.sampled_from(rates)),
+        ends=Ends(draw(media(rates)), draw(media(rates)), draw(media(rates))),
         families=families,
     )
     if network.get("plugin") == "kubenet":

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from kernel_scenarios import FDB, HTB, NEIGH, SHAPED, TBF, WIRED, A, up
+from kernel_scenarios import BURSTS, EVERYTHING, FDB, HTB, NEIGH, SHAPED, SLOWED, TBF, WIRED, A, up
 from small_plans import plan
 
 from emulator.plan import Plan
@@ -24,10 +24,12 @@ from emulator.plan.resources import (
     Rule,
     Sysctl,
     Vxlan,
+    WireguardPeer,
     multipath,
     veth,
 )
 from emulator.plan.script import script
+from emulator.secrets import public_key
 
 SYSCTL = "ip netns exec a sysctl"
 
@@ -68,6 +70,27 @@ WORDS: list[tuple[Resource, str]] = [
     (Route("a", "::/0", "fe80::1", "x"), "ip -n a -6 route add ::/0 via fe80::1 dev x"),
     (Route("a", "fd00::5/128", "", "x"), "ip -n a -6 route add fd00::5/128 dev x"),
     (Rule("a", 9, "from all", 7, "ip6"), "ip -n a -6 rule add from all priority 9 table 7"),
+    (
+        BURSTS,
+        "tc -n a qdisc add dev x root handle 11: netem limit 4000 delay 20ms 2ms"
+        " distribution normal loss gemodel 0.075% 74.925%",
+    ),
+    (
+        EVERYTHING,
+        "tc -n a qdisc add dev x root handle 12: netem limit 9000 delay 12345us 1001us"
+        " distribution pareto loss 0.0000333% duplicate 100% reorder 0.0000007% gap 5"
+        " corrupt 0.0000001%",
+    ),
+    (
+        SLOWED,
+        "tc -n a qdisc add dev x parent 10:1 handle 1: tbf rate 100000000bit burst 68000b"
+        " limit 380500b",
+    ),
+    (
+        WireguardPeer("a", "x", public_key("b"), "[fd00::1]:5", ("10.2.0.0/16", "fd02::/64")),
+        'ip netns exec a wg set x peer "${public_key_b}" endpoint [fd00::1]:5'
+        " allowed-ips 10.2.0.0/16,fd02::/64",
+    ),
     (NEIGH, "ip -n a neigh add 10.0.0.9 lladdr 02:00:00:00:00:09 dev x nud permanent"),
     (FDB, "bridge -n a fdb append 02:00:00:00:00:09 dev vx dst 10.0.0.9 self permanent"),
     (
@@ -127,7 +150,7 @@ def test_shapers() -> None:
         f"\n{tc} qdisc add dev x root handle 1: htb default 1\n"
         f"{tc} class add dev x parent 1: classid 1:1 htb rate 100000000bit ceil 100000000bit"
         " burst 68000b cburst 68000b\n"
-        f"{tc} qdisc add dev x parent 1:1 handle 2: pfifo limit 200\n"
+        f"{tc} qdisc add dev x parent 1:1 handle 2: bfifo limit 380500b\n"
     ) in script(of(*WIRED, HTB))
 
 

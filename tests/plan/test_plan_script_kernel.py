@@ -12,9 +12,9 @@ from world import FILES, NAMES, in_a_world, kernel
 from emulator.compile import compile_spec
 from emulator.plan import Plan, deviations
 from emulator.plan.script import script
-from emulator.spec.resolved import Bandwidth, Rate
-
-pytestmark = pytest.mark.kernel
+from emulator.spec.limits import SLOWEST_BITS
+from emulator.spec.medium import Rate
+from emulator.spec.resolved import Bandwidth
 
 PLANS = {
     "none": lambda: plan("none"),
@@ -26,11 +26,20 @@ PLANS = {
     "IPv6 alone, routed pods": lambda: plan("canal", families="6"),
     "host-gw with nftables": lambda: plan(backend="host-gw", enableNFTables=True),
     "kubenet, shaped": lambda: kubenet(ingress=12_345_000, egress=10**10),
-    "weave": lambda: plan("weave", "fastdp", nodes=3),
     "udp": lambda: of_a_kernel(plan(backend="udp", pods=2)),
     "tbf, no offload": lambda: plan(offload="off", rate=Rate(100_000_000, "tbf")),
     "htb, full offload": lambda: plan(offload="full", rate=Rate(1_000_000_000, "htb")),
+    "tbf, the slowest": lambda: plan(mtu=65535, rate=Rate(SLOWEST_BITS, "tbf")),
+    "htb, the slowest": lambda: plan(mtu=65535, rate=Rate(SLOWEST_BITS, "htb")),
+    "tbf, no whole bytes": lambda: plan(rate=Rate(100_001, "tbf")),
 }
+
+ELSEWHERE = {
+    "the kernel's own tunnel": lambda: plan("calico", "ipip", nodes=1),
+    "an ipip of its own": lambda: plan(backend="ipip", pods=0),
+    "geneve of both families": lambda: plan("overlay", "geneve", pods=0, families="46"),
+}
+"""On a kernel that has such devices. As little else as can be: it may be an emulated one."""
 
 
 def kubenet(ingress: int, egress: int) -> Plan:
@@ -60,9 +69,20 @@ def found(made: Plan) -> list[str]:
     return [str(finding) for finding in deviations(made, observed)]
 
 
+@pytest.mark.kernel
 @pytest.mark.parametrize("name", PLANS)
 def test_script_builds_the_plan(name: str) -> None:
-    made = PLANS[name]()
+    builds(PLANS[name]())
+
+
+@pytest.mark.full_kernel
+@pytest.mark.parametrize("name", ELSEWHERE)
+def test_script_builds_the_plan_on_a_full_kernel(name: str) -> None:
+    builds(ELSEWHERE[name]())
+
+
+def builds(made: Plan) -> None:
+    """The script of a plan leaves what the plan says."""
 
     def body() -> None:
         run(script(made))
@@ -71,6 +91,7 @@ def test_script_builds_the_plan(name: str) -> None:
     in_a_world(body)
 
 
+@pytest.mark.kernel
 def test_a_line_left_out_is_noticed() -> None:
     made = plan(pods=2)
     lines = script(made).splitlines(keepends=True)

@@ -17,6 +17,7 @@ from PIL import Image
 from emulator.errors import Unsupported
 from emulator.harness.store import StoredRun
 from emulator.report import figure, plots, selection, style
+from emulator.report.pairing import cells
 from emulator.report.plots import Curve, Drawn, Group, Line, Ratio
 from emulator.report.summary import summarise
 
@@ -235,3 +236,15 @@ def test_distributions_are_pooled_not_averaged(usual_run: StoredRun) -> None:
     assert [curve.arm for curve in curves] == ["host-gw", "host-gw again", "vxlan"]
     assert curves[0].values == [10.0, 20.0, 30.0, 40.0]
     assert curves[0].levels == [0.25, 0.5, 0.75, 1.0]
+
+
+def test_what_should_be_equal_in_all_blocks_is_compared(
+    make_run: Callable[..., StoredRun],
+) -> None:
+    once = make_run({("rate", "vxlan", 1): [2.0]})
+    assert selection.sameness(cells(once)) == "no two blocks to compare"
+    equal = make_run({("rate", "vxlan", 1): [2.0, "no reply", 2.0], ("rate", "host-gw", 1): [3.0]})
+    assert selection.sameness(cells(equal)) == "equal in all blocks"
+    other = make_run({("rate", "vxlan", 1): [2.0, 2.0, 3.0], ("rate", "host-gw", 1): [3.0, 3.0]})
+    found = selection.sameness(cells(other))
+    assert found == "1 of 2 values differ between blocks (rate of vxlan_1)"

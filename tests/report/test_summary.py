@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from emulator.harness.experiment import Pair
 from emulator.harness.store import StoredRun, as_text
 from emulator.report.summary import summarise
 
@@ -15,7 +16,7 @@ KEYS = ["metric", "treatment", "baseline", "factors", "ratio", "ci", "n", "verdi
 
 def test_the_document_has_exactly_the_promised_form(usual_run: StoredRun) -> None:
     summary = json.loads(as_text(summarise(usual_run)))
-    assert list(summary) == ["comparisons", "noise_floor", "cells", "notes"]
+    assert list(summary) == ["comparisons", "noise_floor", "cells", "notes", "bench"]
     assert all(list(row) == KEYS for row in summary["comparisons"])
     assert set(summary["noise_floor"]) == {"rate", "delay"}
     assert len(summary["comparisons"]) == 2 * 2 * 2
@@ -57,6 +58,17 @@ def test_below_six_blocks_the_range_is_named(make_run: Make) -> None:
 def test_without_a_twin_nothing_is_faster(make_run: Make) -> None:
     run = make_run({("rate", "vxlan", 1): [3.0] * 8, ("rate", "host-gw", 1): [2.0] * 8})
     assert summarise(run)["comparisons"][0]["verdict"] == "inconclusive"
+
+
+def test_a_pair_is_compared_where_it_holds_and_leaves_its_metrics_out(make_run: Make) -> None:
+    values = {
+        (metric, arm, mtu): [2.0] * 8
+        for metric in ("rate", "delay") for arm in ("vxlan", "host-gw") for mtu in (1, 2)
+    }  # fmt: skip
+    pair = Pair("vxlan", "host-gw", where={"mtu": 1}, without=("delay",))
+    run = make_run(values, pairs=[json.loads(as_text(pair._asdict()))])
+    (row,) = summarise(run)["comparisons"]
+    assert (row["metric"], row["factors"]) == ("rate", {"mtu": 1})
 
 
 def test_failures_and_zeros_leave_their_blocks_out_and_are_told(make_run: Make) -> None:

@@ -16,14 +16,15 @@ SUMMARY: dict[str, Any] = {
     ],
     "cells": [
         {"metric": "throughput_bit_s", "arm": "vxlan", "factors": {}, "unit": "bit/s",
-         "median": 4.5123e9, "ci": [4.41e9, 4.62e9], "n": 12},
+         "median": 4.5123e9, "ci": [4.41e9, 4.62e9], "n": 12, "unsupported": ""},
         {"metric": "tcp_rtt_p50_us", "arm": "vxlan", "factors": {}, "unit": "us",
-         "median": 33.333, "ci": [32.9, 34.1], "n": 12},
+         "median": 33.333, "ci": [32.9, 34.1], "n": 12, "unsupported": ""},
         {"metric": "tcp_rtt_p999_us", "arm": "vxlan", "factors": {}, "unit": "us",
-         "median": None, "ci": [None, None], "n": 0},
+         "median": None, "ci": [None, None], "n": 0, "unsupported": ""},
         {"metric": "retransmits", "arm": "vxlan", "factors": {}, "unit": "1",
-         "median": 0.0, "ci": [0.0, 0.0], "n": 12},
+         "median": 0.0, "ci": [0.0, 0.0], "n": 12, "unsupported": ""},
     ],
+    "bench": "",
 }  # fmt: skip
 
 
@@ -95,3 +96,18 @@ def test_a_cell_of_a_summary_in_one_piece() -> None:
     assert table.spread(throughput | {"n": 3}, 1e9) == "4.51 [4.41 … 4.62]"
     assert table.spread(failed) == "failed"
     assert table.spread(zero) == "0.00 [0.00, 0.00]"
+
+
+def test_what_the_bench_lacks_is_a_row_and_the_bench_is_named_in_every_form() -> None:
+    lacking = SUMMARY["cells"][0] | {"median": None, "unsupported": "needs KVM or --on virtual"}
+    shown = table.values({"cells": [lacking], "bench": "vm (tcg, QEMU 7.2.22)"})
+    assert shown.rows == (
+        ("throughput_bit_s", "vxlan", "", "unsupported: needs KVM or --on virtual", "", "", ""),
+    )
+    assert table.spread(lacking) == "unsupported"
+    assert table.text(shown).endswith("\nbench: vm (tcg, QEMU 7.2.22)\n")
+    assert table.markdown(shown).endswith("\n\nBench: vm (tcg, QEMU 7.2.22).\n")
+    assert table.csv(shown).splitlines()[0].endswith(",bench")
+    assert table.csv(shown).splitlines()[1].endswith(',"vm (tcg, QEMU 7.2.22)"')
+    assert "\n\\multicolumn{7}{l}{Bench: vm (tcg, QEMU 7.2.22)} \\\\\n" in table.latex(shown)
+    assert "ench" not in table.csv(table.values(SUMMARY))

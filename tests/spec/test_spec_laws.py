@@ -105,6 +105,45 @@ def networks(draw: st.DrawFn) -> dict[str, Any]:
     return options
 
 
+rates = st.sampled_from(["8kbit", "1.5mbit", "500mbit", "12345kbit"]) | st.fixed_dictionaries(
+    {"value": st.integers(8000, 5 * 10**8).map("{}bit".format)},
+    optional={"by": st.sampled_from(["tbf", "htb"])},
+)
+shares = st.integers(0, 190_000_000).map(lambda ppb: f"{ppb // 10**7}.{ppb % 10**7:07d}%")
+some = st.sampled_from(["1%", "0.05 %"])
+media = st.fixed_dictionaries(
+    {"delay": st.sampled_from(["10ms", "1.5 s", "250us"])},
+    optional={
+        "rate": rates,
+        "loss": shares | st.fixed_dictionaries({"value": some, "correlation": shares}),
+        "duplicate": shares,
+        "reorder": shares
+        | st.fixed_dictionaries({"value": shares}, optional={"gap": st.integers(1, 99)}),
+        "corrupt": shares,
+    },
+)
+wavering = st.fixed_dictionaries(
+    {
+        "value": st.just("10ms"),
+        "jitter": st.sampled_from(["0ms", "1us", "2.5ms"]),
+    },
+)
+
+
+@st.composite
+def cables(draw: st.DrawFn) -> dict[str, Any]:
+    """What may be said of cables anywhere."""
+    said: dict[str, Any] = draw(media)
+    if draw(st.booleans()):
+        names = st.sampled_from(["uniform", "normal", "pareto"])
+        said["delay"] = {**draw(wavering)}
+        if said["delay"]["jitter"] != "0ms":
+            said["delay"]["distribution"] = draw(names)
+    for way in draw(st.sets(st.sampled_from(["egress", "ingress"]))):
+        said[way] = draw(media)
+    return said
+
+
 @st.composite
 def files(draw: st.DrawFn) -> list[dict[str, Any]]:
     """The documents of a file without mistakes."""
@@ -134,14 +173,11 @@ def files(draw: st.DrawFn) -> list[dict[str, Any]]:
         underlay["links"] = {
             "mtu": draw(st.integers(68 if families == (4,) else 1280, 65535)),
             "offload": draw(st.sampled_from(["full", "wire", "off"])),
-            "rate": draw(
-                st.sampled_from(["8bit", "1.5mbit", "500mbit", "12345kbit"])
-                | st.fixed_dictionaries(
-                    {"value": st.integers(8, 5 * 10**8).map("{}bit".format)},
-                    optional={"by": st.sampled_from(["tbf", "htb"])},
-                )
-            ),
+            **draw(cables()),
         }
+    if draw(st.booleans()):
+        underlay["routers"][unique[3]]["links"] = {segments[0]: draw(cables())}
+        underlay["segments"][segments[-1]] |= draw(cables())
     if draw(st.booleans()):
         underlay |= {"routing": "bgp", "bgp": draw(timers)}
     spec: dict[str, Any] = {"network": network, "underlay": underlay}

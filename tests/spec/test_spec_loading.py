@@ -16,7 +16,8 @@ from emulator.spec import (
     schema,
     values,
 )
-from emulator.spec.resolved import Bandwidth, Bfd, Bgp, Container, Links, Place, Rate, Segment
+from emulator.spec.medium import Rate
+from emulator.spec.resolved import Bandwidth, Bfd, Bgp, Container, Links, Place, Segment
 
 TOPOLOGIES = Path(__file__).parents[2] / "topologies"
 HEAD = "apiVersion: podwire/v1\nkind: Cluster\nmetadata: {name: x}\nspec:\n"
@@ -32,12 +33,18 @@ def test_everything_has_a_default() -> None:
         ("directRouting", False),
         ("enableNFTables", False),
         ("ipMasq", True),
+        ("listenPort", 51820),
+        ("listenPortV6", 51821),
+        ("mode", "separate"),
+        ("persistentKeepaliveInterval", 0),
         ("port", 8472),
+        ("psk", False),
+        ("udpEncap", False),
         ("vni", 1),
     )
     place = Place("x.yaml", 4, 1, "spec.underlay.segments.rack")
     assert spec.segments == (Segment("rack", ("192.168.50.0/24",), place),)
-    assert spec.links == Links(1500, "wire", None)
+    assert spec.links == Links(1500, "wire")
     assert (spec.routers, spec.hosts, spec.pods) == ((), (), ())
     assert spec.congestion_control is None
 
@@ -109,12 +116,12 @@ def test_without_a_pod_network_the_pods_of_the_shorthand_are_in_the_host_network
         ("1.5Gbit", Rate(1_500_000_000, "tbf")),
         ("{value: 100 mbit, by: htb}", Rate(100_000_000, "htb")),
         ("{value: 64kbit}", Rate(64_000, "tbf")),
-        ('"8bit"', Rate(8, "tbf")),
+        ('"8000bit"', Rate(8000, "tbf")),
     ],
 )
 def test_rates_are_in_the_units_of_tc(rate: str, value: Rate) -> None:
     links = f"  underlay: {{links: {{rate: {rate}}}}}\n"
-    assert load_text(HEAD + FLANNEL + "  nodes: {count: 1}\n" + links).links.rate == value
+    assert load_text(HEAD + FLANNEL + "  nodes: {count: 1}\n" + links).links.ends.both.rate == value
 
 
 def test_plugin_none_joins_no_nodes_and_so_needs_no_path() -> None:
@@ -195,6 +202,7 @@ def test_routers_that_nobody_tells_of_pods_are_a_warning() -> None:
         (mesh, True),
         (told, False),
         ("calico, backend: vxlan", False),
+        ("kube-router", False),
         ("kube-router, enableOverlay: false", True),
         ("kube-router, enableOverlay: false, peerRouters: true", False),
     ):
@@ -211,10 +219,18 @@ NODES_AND_PODS = {
     "flannel-host-gw": (2, 4),
     "flannel-udp": (2, 4),
     "flannel-alloc": (2, 4),
+    "flannel-ipsec": (2, 4),
+    "flannel-ipsec-two-racks": (3, 3),
+    "flannel-wireguard": (3, 6),
+    "flannel-wireguard-dual-stack": (2, 4),
     "cni-bridge": (2, 4),
     "cni-podman": (2, 4),
     "kube-router": (3, 6),
     "kube-router-two-racks": (4, 4),
+    "kube-router-tunnels": (3, 3),
+    "kube-router-gue": (2, 2),
+    "romana": (3, 6),
+    "romana-published": (4, 4),
     "kube-router-peer-routers": (4, 4),
     "canal": (2, 4),
     "kube-router-dual-stack": (3, 6),
@@ -233,10 +249,23 @@ NODES_AND_PODS = {
     "calico-route-reflector": (5, 5),
     "calico-tor": (4, 4),
     "calico-vxlan": (3, 6),
+    "calico-wireguard": (3, 6),
+    "calico-wireguard-dual-stack": (2, 4),
     "leaf-spine": (4, 4),
     "leaf-spine-bgp": (4, 4),
+    "wan": (2, 2),
     "weave": (3, 6),
+    "weave-encrypted": (3, 6),
     "weave-sleeve": (3, 6),
+    "flannel-ipip": (3, 6),
+    "canal-ipip": (3, 6),
+    "calico-ipip": (3, 6),
+    "calico-ipip-cross-subnet": (3, 6),
+    "calico-ipip-dual-stack": (3, 3),
+    "overlay-vxlan": (3, 6),
+    "overlay-geneve": (3, 6),
+    "overlay-ipip": (3, 6),
+    "weave-sleeve-encrypted": (3, 6),
     "none": (2, 4),
     "host": (2, 2),
     "manifests": (2, 3),
@@ -283,7 +312,7 @@ def test_the_schema_has_both_kinds_and_no_null() -> None:
     assert kinds == ["Cluster", "Pod"]
     assert '"null"' not in str(made).replace("'", '"')
     backends = definitions["FlannelOptions"]["properties"]["backend"]["enum"]
-    assert backends == ["vxlan", "host-gw", "udp", "alloc"]
+    assert backends == ["vxlan", "host-gw", "ipip", "udp", "wireguard", "ipsec", "alloc"]
     assert all(d["additionalProperties"] is False for d in definitions.values())
     fields = definitions["LinksDoc"]["properties"]
     assert fields["mtu"]["maximum"] == 65535

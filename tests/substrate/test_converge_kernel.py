@@ -10,7 +10,7 @@ from world import FILES, NAMES, in_a_world, kernel
 
 from emulator.plan import Plan, deviations
 from emulator.plan.converge import converge
-from emulator.spec.resolved import Rate
+from emulator.spec.medium import Rate
 from emulator.substrate.kernel import Kernel
 
 pytestmark = pytest.mark.kernel

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from fake_kernel import FakeKernel
-from kernel_scenarios import SCENARIOS, Scenario, play
+from kernel_scenarios import DATAPATHS, FULL_SCENARIOS, SCENARIOS, TUNNELS, Scenario, play
+
+EVERY = SCENARIOS | TUNNELS | FULL_SCENARIOS | DATAPATHS
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
+@pytest.mark.parametrize("scenario", EVERY.values(), ids=EVERY)
 def test_fake_kernel(scenario: Scenario) -> None:
     refusal, _ = play(FakeKernel(), scenario)
     assert refusal == scenario.refusal

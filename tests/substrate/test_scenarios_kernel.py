@@ -4,14 +4,39 @@ from __future__ import annotations
 
 import pytest
 from fake_kernel import FakeKernel
-from kernel_scenarios import SCENARIOS, Scenario, play
+from kernel_scenarios import DATAPATHS, FULL_SCENARIOS, SCENARIOS, TUNNELS, Scenario, play
 from world import in_a_world, kernel
 
-pytestmark = pytest.mark.kernel
 
-
+@pytest.mark.kernel
 @pytest.mark.parametrize("scenario", SCENARIOS.values(), ids=SCENARIOS)
 def test_real_kernel(scenario: Scenario) -> None:
+    _same(scenario)
+
+
+@pytest.mark.full_kernel
+@pytest.mark.parametrize("scenario", TUNNELS.values(), ids=TUNNELS)
+def test_real_kernel_with_every_device(scenario: Scenario) -> None:
+    _same(scenario)
+
+
+@pytest.mark.full_kernel
+@pytest.mark.parametrize("scenario", DATAPATHS.values(), ids=DATAPATHS)
+def test_real_kernel_with_open_vswitch(scenario: Scenario) -> None:
+    _same(scenario)
+
+
+def _same(scenario: Scenario) -> None:
+    as_said(scenario)
+
+
+@pytest.mark.full_kernel
+@pytest.mark.parametrize("scenario", FULL_SCENARIOS.values(), ids=FULL_SCENARIOS)
+def test_kernel_with_everything(scenario: Scenario) -> None:
+    as_said(scenario)
+
+
+def as_said(scenario: Scenario) -> None:
     def body() -> None:
         with kernel() as machine:
             refusal, state = play(machine, scenario)

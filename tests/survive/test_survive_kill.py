@@ -187,9 +187,10 @@ def _sleeps(caller: Caller) -> dict[str, int]:
     found = {}
     for pid, name in caller.processes().items():
         if name == "sleep":
-            words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-            if len(words) > 1:
-                found[words[1].decode()] = pid
+            with suppress(FileNotFoundError, ProcessLookupError):  # it has just ended
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+                if len(words) > 1:
+                    found[words[1].decode()] = pid
     return found
 
 

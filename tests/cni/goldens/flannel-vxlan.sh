@@ -36,13 +36,14 @@ ip -n core1 link set dev eth0 up
 ip -n core1 addr add 192.168.1.1/24 brd + dev eth0
 
 # kernel settings
-ip netns exec core1 sysctl -qw net/ipv4/conf/all/rp_filter=0
-ip netns exec core1 sysctl -qw net/ipv4/conf/all/send_redirects=0
-ip netns exec core1 sysctl -qw net/ipv4/conf/default/rp_filter=0
-ip netns exec core1 sysctl -qw net/ipv4/conf/default/send_redirects=0
-ip netns exec core1 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
-ip netns exec core1 sysctl -qw net/ipv4/conf/eth0/send_redirects=0
-ip netns exec core1 sysctl -qw net/ipv4/ip_forward=1
+ip netns exec core1 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/all/send_redirects=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/default/send_redirects=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/eth0/send_redirects=0 \
+    net/ipv4/ip_forward=1
 
 # ==================================== n1 ====================================
 
@@ -91,18 +92,6 @@ bridge -n n1 fdb append e2:b5:17:b1:01:ba dev flannel.1 dst 192.168.1.12 self pe
 ip -n n1 route add 10.244.2.0/24 via 10.244.2.0 dev flannel.1 onlink
 ip -n n1 route add default via 192.168.1.1 dev eth0
 
-# kernel settings
-ip netns exec n1 sysctl -eqw net/bridge/bridge-nf-call-iptables=1
-ip netns exec n1 sysctl -qw net/ipv4/conf/all/rp_filter=0
-ip netns exec n1 sysctl -qw net/ipv4/conf/cni0/rp_filter=0
-ip netns exec n1 sysctl -qw net/ipv4/conf/default/rp_filter=0
-ip netns exec n1 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
-ip netns exec n1 sysctl -qw net/ipv4/conf/flannel.1/rp_filter=0
-ip netns exec n1 sysctl -qw net/ipv4/ip_forward=1
-ip netns exec n1 sysctl -eqw net/ipv6/conf/cni0/accept_ra=0
-ip netns exec n1 sysctl -eqw net/ipv6/conf/flannel.1/accept_ra=0
-ip netns exec n1 sysctl -eqw net/ipv6/conf/vethca71d25b/accept_ra=0
-
 # packet filter
 ip netns exec n1 nft -f - <<'EOF'
 table ip filter {
@@ -135,6 +124,20 @@ table ip nat {
 }
 EOF
 
+# kernel settings
+ip netns exec n1 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/cni0/rp_filter=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/flannel.1/rp_filter=0 \
+    net/ipv4/ip_forward=1
+ip netns exec n1 sysctl -eqw \
+    net/bridge/bridge-nf-call-iptables=1 \
+    net/ipv6/conf/cni0/accept_ra=0 \
+    net/ipv6/conf/flannel.1/accept_ra=0 \
+    net/ipv6/conf/vethca71d25b/accept_ra=0
+
 # files
 mkdir -p "$FILES"/n1/run/flannel
 cat >"$FILES"/n1/run/flannel/subnet.env <<'EOF'
@@ -160,8 +163,9 @@ ip -n n1-p1 route add 10.244.0.0/16 via 10.244.1.1 dev eth0
 ip -n n1-p1 route add default via 10.244.1.1 dev eth0
 
 # kernel settings
-ip netns exec n1-p1 sysctl -qw net/ipv4/conf/eth0/arp_notify=1
-ip netns exec n1-p1 sysctl -qw net/ipv4/ip_forward=0
+ip netns exec n1-p1 sysctl -qw \
+    net/ipv4/conf/eth0/arp_notify=1 \
+    net/ipv4/ip_forward=0
 ip netns exec n1-p1 sysctl -eqw net/ipv6/conf/eth0/accept_dad=0
 
 # ==================================== n2 ====================================
@@ -211,18 +215,6 @@ bridge -n n2 fdb append 1a:e8:a4:af:74:33 dev flannel.1 dst 192.168.1.11 self pe
 ip -n n2 route add 10.244.1.0/24 via 10.244.1.0 dev flannel.1 onlink
 ip -n n2 route add default via 192.168.1.1 dev eth0
 
-# kernel settings
-ip netns exec n2 sysctl -eqw net/bridge/bridge-nf-call-iptables=1
-ip netns exec n2 sysctl -qw net/ipv4/conf/all/rp_filter=0
-ip netns exec n2 sysctl -qw net/ipv4/conf/cni0/rp_filter=0
-ip netns exec n2 sysctl -qw net/ipv4/conf/default/rp_filter=0
-ip netns exec n2 sysctl -qw net/ipv4/conf/eth0/rp_filter=0
-ip netns exec n2 sysctl -qw net/ipv4/conf/flannel.1/rp_filter=0
-ip netns exec n2 sysctl -qw net/ipv4/ip_forward=1
-ip netns exec n2 sysctl -eqw net/ipv6/conf/cni0/accept_ra=0
-ip netns exec n2 sysctl -eqw net/ipv6/conf/flannel.1/accept_ra=0
-ip netns exec n2 sysctl -eqw net/ipv6/conf/veth5f9f3b48/accept_ra=0
-
 # packet filter
 ip netns exec n2 nft -f - <<'EOF'
 table ip filter {
@@ -255,6 +247,20 @@ table ip nat {
 }
 EOF
 
+# kernel settings
+ip netns exec n2 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/cni0/rp_filter=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/flannel.1/rp_filter=0 \
+    net/ipv4/ip_forward=1
+ip netns exec n2 sysctl -eqw \
+    net/bridge/bridge-nf-call-iptables=1 \
+    net/ipv6/conf/cni0/accept_ra=0 \
+    net/ipv6/conf/flannel.1/accept_ra=0 \
+    net/ipv6/conf/veth5f9f3b48/accept_ra=0
+
 # files
 mkdir -p "$FILES"/n2/run/flannel
 cat >"$FILES"/n2/run/flannel/subnet.env <<'EOF'
@@ -280,8 +286,9 @@ ip -n n2-p1 route add 10.244.0.0/16 via 10.244.2.1 dev eth0
 ip -n n2-p1 route add default via 10.244.2.1 dev eth0
 
 # kernel settings
-ip netns exec n2-p1 sysctl -qw net/ipv4/conf/eth0/arp_notify=1
-ip netns exec n2-p1 sysctl -qw net/ipv4/ip_forward=0
+ip netns exec n2-p1 sysctl -qw \
+    net/ipv4/conf/eth0/arp_notify=1 \
+    net/ipv4/ip_forward=0
 ip netns exec n2-p1 sysctl -eqw net/ipv6/conf/eth0/accept_dad=0
 
 # =================================== out1 ===================================
@@ -338,7 +345,8 @@ ip netns exec rack-a ethtool -K eth4 tso off gso off gro on
 ip -n rack-a link set dev eth4 up
 
 # kernel settings
-ip netns exec rack-a sysctl -eqw net/bridge/bridge-nf-call-arptables=0
-ip netns exec rack-a sysctl -eqw net/bridge/bridge-nf-call-ip6tables=0
-ip netns exec rack-a sysctl -eqw net/bridge/bridge-nf-call-iptables=0
 ip netns exec rack-a sysctl -qw net/ipv4/ip_forward=0
+ip netns exec rack-a sysctl -eqw \
+    net/bridge/bridge-nf-call-arptables=0 \
+    net/bridge/bridge-nf-call-ip6tables=0 \
+    net/bridge/bridge-nf-call-iptables=0

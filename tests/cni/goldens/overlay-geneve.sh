@@ -1,0 +1,258 @@
+#!/bin/sh
+# What 'up' builds, as the commands that build it.
+#
+# Needs root, and a world of its own, so that nothing of this machine is touched:
+#
+#     unshare --net --mount sh
+#     mount -t tmpfs none /run
+#     sh this-file
+#
+# Afterwards look around: ip netns; ip -n NAMESPACE route; ip netns exec NAMESPACE sh.
+# Everything is gone when the shell that unshare started has ended.
+set -eu
+: "${FILES:=/run/podwire/files}"    # the nodes' own files go below this directory
+
+# ============================ network namespaces ============================
+ip netns add core1
+ip netns add n1
+ip netns add n1-p1
+ip netns add n2
+ip netns add n2-p1
+ip netns add out1
+ip netns add rack-a
+
+# ================================== core1 ===================================
+
+# cables, with an end in this namespace
+ip -n core1 link add name eth0 type veth peer name eth1 netns rack-a
+
+# lo
+ip -n core1 link set dev lo up
+
+# eth0
+ip -n core1 link set dev eth0 mtu 1500 address be:97:68:fc:5c:e0 addrgenmode none
+ip netns exec core1 ethtool -K eth0 tso off gso off gro on
+ip -n core1 link set dev eth0 up
+ip -n core1 addr add 192.168.1.1/24 brd + dev eth0
+
+# kernel settings
+ip netns exec core1 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/all/send_redirects=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/default/send_redirects=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/eth0/send_redirects=0 \
+    net/ipv4/ip_forward=1
+
+# ==================================== n1 ====================================
+
+# bridges
+ip -n n1 link add name cni0 type bridge
+
+# cables, with an end in this namespace
+ip -n n1 link add name eth0 type veth peer name eth2 netns rack-a
+ip -n n1 link add name vethca71d25b type veth peer name eth0 netns n1-p1
+
+# cni0
+ip -n n1 link set dev cni0 mtu 1450 address a6:00:1e:a0:e0:5b addrgenmode none
+ip netns exec n1 ethtool -K cni0 tso on gso on gro on
+ip -n n1 link set dev cni0 up
+ip -n n1 addr add 10.244.1.1/24 brd + dev cni0
+
+# lo
+ip -n n1 link set dev lo up
+
+# eth0
+ip -n n1 link set dev eth0 mtu 1500 address 4a:66:c4:21:5e:95 addrgenmode none
+ip netns exec n1 ethtool -K eth0 tso off gso off gro on
+ip -n n1 link set dev eth0 up
+ip -n n1 addr add 192.168.1.11/24 brd + dev eth0
+
+# vethca71d25b
+ip -n n1 link set dev vethca71d25b mtu 1450 address 8e:37:e7:46:31:f0 master cni0 addrgenmode none
+ip netns exec n1 ethtool -K vethca71d25b tso on gso on gro on
+ip -n n1 link set dev vethca71d25b up
+
+# gnv-n2
+ip -n n1 link add name gnv-n2 type geneve id 1 remote 192.168.1.12 dstport 6081
+ip -n n1 link set dev gnv-n2 mtu 1450 address 72:1a:03:7c:d1:a1 addrgenmode none
+ip netns exec n1 ethtool -K gnv-n2 tso on gso on gro on
+ip -n n1 link set dev gnv-n2 up
+ip -n n1 addr add 10.244.1.0/32 dev gnv-n2
+
+# permanent neighbours
+ip -n n1 neigh add 10.244.2.0 lladdr da:f2:a4:6c:59:16 dev gnv-n2 nud permanent
+
+# routes
+ip -n n1 route add 10.244.2.0/24 via 10.244.2.0 dev gnv-n2 onlink
+ip -n n1 route add default via 192.168.1.1 dev eth0
+
+# kernel settings
+ip netns exec n1 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/cni0/rp_filter=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/gnv-n2/rp_filter=0 \
+    net/ipv4/ip_forward=1
+ip netns exec n1 sysctl -eqw \
+    net/bridge/bridge-nf-call-iptables=1 \
+    net/ipv6/conf/cni0/accept_ra=0 \
+    net/ipv6/conf/vethca71d25b/accept_ra=0
+
+# ================================== n1-p1 ===================================
+
+# lo
+ip -n n1-p1 link set dev lo up
+
+# eth0
+ip -n n1-p1 link set dev eth0 mtu 1450 address 9a:71:1e:eb:aa:76 addrgenmode none
+ip netns exec n1-p1 ethtool -K eth0 tso on gso on gro on
+ip -n n1-p1 link set dev eth0 up
+ip -n n1-p1 addr add 10.244.1.2/24 brd + dev eth0
+
+# routes
+ip -n n1-p1 route add default via 10.244.1.1 dev eth0
+
+# kernel settings
+ip netns exec n1-p1 sysctl -qw \
+    net/ipv4/conf/eth0/arp_notify=1 \
+    net/ipv4/ip_forward=0
+ip netns exec n1-p1 sysctl -eqw net/ipv6/conf/eth0/accept_dad=0
+
+# ==================================== n2 ====================================
+
+# bridges
+ip -n n2 link add name cni0 type bridge
+
+# cables, with an end in this namespace
+ip -n n2 link add name eth0 type veth peer name eth3 netns rack-a
+ip -n n2 link add name veth5f9f3b48 type veth peer name eth0 netns n2-p1
+
+# cni0
+ip -n n2 link set dev cni0 mtu 1450 address 86:aa:e0:0d:10:68 addrgenmode none
+ip netns exec n2 ethtool -K cni0 tso on gso on gro on
+ip -n n2 link set dev cni0 up
+ip -n n2 addr add 10.244.2.1/24 brd + dev cni0
+
+# lo
+ip -n n2 link set dev lo up
+
+# eth0
+ip -n n2 link set dev eth0 mtu 1500 address 3e:eb:0f:ae:6b:49 addrgenmode none
+ip netns exec n2 ethtool -K eth0 tso off gso off gro on
+ip -n n2 link set dev eth0 up
+ip -n n2 addr add 192.168.1.12/24 brd + dev eth0
+
+# veth5f9f3b48
+ip -n n2 link set dev veth5f9f3b48 mtu 1450 address f6:71:e5:85:77:f9 master cni0 addrgenmode none
+ip netns exec n2 ethtool -K veth5f9f3b48 tso on gso on gro on
+ip -n n2 link set dev veth5f9f3b48 up
+
+# gnv-n1
+ip -n n2 link add name gnv-n1 type geneve id 1 remote 192.168.1.11 dstport 6081
+ip -n n2 link set dev gnv-n1 mtu 1450 address da:f2:a4:6c:59:16 addrgenmode none
+ip netns exec n2 ethtool -K gnv-n1 tso on gso on gro on
+ip -n n2 link set dev gnv-n1 up
+ip -n n2 addr add 10.244.2.0/32 dev gnv-n1
+
+# permanent neighbours
+ip -n n2 neigh add 10.244.1.0 lladdr 72:1a:03:7c:d1:a1 dev gnv-n1 nud permanent
+
+# routes
+ip -n n2 route add 10.244.1.0/24 via 10.244.1.0 dev gnv-n1 onlink
+ip -n n2 route add default via 192.168.1.1 dev eth0
+
+# kernel settings
+ip netns exec n2 sysctl -qw \
+    net/ipv4/conf/all/rp_filter=0 \
+    net/ipv4/conf/cni0/rp_filter=0 \
+    net/ipv4/conf/default/rp_filter=0 \
+    net/ipv4/conf/eth0/rp_filter=0 \
+    net/ipv4/conf/gnv-n1/rp_filter=0 \
+    net/ipv4/ip_forward=1
+ip netns exec n2 sysctl -eqw \
+    net/bridge/bridge-nf-call-iptables=1 \
+    net/ipv6/conf/cni0/accept_ra=0 \
+    net/ipv6/conf/veth5f9f3b48/accept_ra=0
+
+# ================================== n2-p1 ===================================
+
+# lo
+ip -n n2-p1 link set dev lo up
+
+# eth0
+ip -n n2-p1 link set dev eth0 mtu 1450 address c6:6c:55:33:dd:88 addrgenmode none
+ip netns exec n2-p1 ethtool -K eth0 tso on gso on gro on
+ip -n n2-p1 link set dev eth0 up
+ip -n n2-p1 addr add 10.244.2.2/24 brd + dev eth0
+
+# routes
+ip -n n2-p1 route add default via 10.244.2.1 dev eth0
+
+# kernel settings
+ip netns exec n2-p1 sysctl -qw \
+    net/ipv4/conf/eth0/arp_notify=1 \
+    net/ipv4/ip_forward=0
+ip netns exec n2-p1 sysctl -eqw net/ipv6/conf/eth0/accept_dad=0
+
+# =================================== out1 ===================================
+
+# cables, with an end in this namespace
+ip -n out1 link add name eth0 type veth peer name eth4 netns rack-a
+
+# lo
+ip -n out1 link set dev lo up
+
+# eth0
+ip -n out1 link set dev eth0 mtu 1500 address 8a:6b:1c:8d:9d:fd addrgenmode none
+ip netns exec out1 ethtool -K eth0 tso off gso off gro on
+ip -n out1 link set dev eth0 up
+ip -n out1 addr add 192.168.1.254/24 brd + dev eth0
+
+# routes
+ip -n out1 route add default via 192.168.1.1 dev eth0
+
+# kernel settings
+ip netns exec out1 sysctl -qw net/ipv4/ip_forward=0
+
+# ================================== rack-a ==================================
+
+# bridges
+ip -n rack-a link add name br0 type bridge
+
+# br0
+ip -n rack-a link set dev br0 mtu 1500 address 7a:28:e1:c1:d6:6b addrgenmode none
+ip netns exec rack-a ethtool -K br0 tso on gso on gro on
+ip -n rack-a link set dev br0 up
+
+# lo
+ip -n rack-a link set dev lo up
+
+# eth1
+ip -n rack-a link set dev eth1 mtu 1500 address e2:33:5b:67:ec:f6 master br0 addrgenmode none
+ip netns exec rack-a ethtool -K eth1 tso off gso off gro on
+ip -n rack-a link set dev eth1 up
+
+# eth2
+ip -n rack-a link set dev eth2 mtu 1500 address 6a:7d:ef:27:db:f1 master br0 addrgenmode none
+ip netns exec rack-a ethtool -K eth2 tso off gso off gro on
+ip -n rack-a link set dev eth2 up
+
+# eth3
+ip -n rack-a link set dev eth3 mtu 1500 address 1a:dd:82:97:5e:88 master br0 addrgenmode none
+ip netns exec rack-a ethtool -K eth3 tso off gso off gro on
+ip -n rack-a link set dev eth3 up
+
+# eth4
+ip -n rack-a link set dev eth4 mtu 1500 address 2a:78:04:bc:e8:d4 master br0 addrgenmode none
+ip netns exec rack-a ethtool -K eth4 tso off gso off gro on
+ip -n rack-a link set dev eth4 up
+
+# kernel settings
+ip netns exec rack-a sysctl -qw net/ipv4/ip_forward=0
+ip netns exec rack-a sysctl -eqw \
+    net/bridge/bridge-nf-call-arptables=0 \
+    net/bridge/bridge-nf-call-ip6tables=0 \
+    net/bridge/bridge-nf-call-iptables=0

@@ -1,0 +1,102 @@
+"""Links that delay, lose and shape, on a kernel that has netem: compared with plan and prediction,
+and changed while packets are on their way."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from small_plans import of_a_kernel
+from world import FILES, NAMES, in_a_world, kernel
+
+from emulator.cluster import Cluster
+from emulator.compile import compile_spec
+from emulator.ipam import allocate
+from emulator.oracle import predict
+from emulator.plan import deviations
+from emulator.plan.script import script
+from emulator.spec import load
+from emulator.spec.medium import CERTAIN, Delay, Ends, Loss, Medium
+from emulator.spec.resolved import ResolvedSpec
+from experiments.links.flow import Ends as FlowEnds
+
+pytestmark = pytest.mark.full_kernel
+
+WAN = load(Path(__file__).parents[1] / "topologies" / "wan.yaml")
+
+
+def with_line(medium: Medium) -> ResolvedSpec:
+    """Another line between the sites."""
+    segments = (s._replace(ends=Ends(medium)) if s.is_link else s for s in WAN.segments)
+    return WAN._replace(segments=tuple(segments))
+
+
+def with_n2(ends: Ends) -> ResolvedSpec:
+    first, second = WAN.nodes
+    return WAN._replace(nodes=(first, second._replace(ends=ends)))
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Cluster]:
+    with Cluster(WAN, "links-wan") as cluster:
+        yield cluster
+
+
+def test_the_kernel_holds_it_and_every_probe_is_answered(lab: Cluster) -> None:
+    lab.apply(WAN)
+    report = lab.verify()
+    assert report.good, report
+    assert all(statement.holds for statement in report.statements)
+
+
+def test_another_delay_touches_one_qdisc_and_loses_nothing(lab: Cluster) -> None:
+    calm = Medium(delay=Delay(20_000))
+    lab.apply(with_line(calm))
+    with ThreadPoolExecutor(1) as thread:
+        flow = thread.submit(FlowEnds(lab, "n1", "n2").send, 600, 100.0)
+        done = lab.apply(with_line(Medium(delay=Delay(40_000))))
+    assert [line.split(" limit ")[0] for line in done] == [
+        "~ a netem eth1 10:",
+        "~ b netem eth0 10:",
+    ]
+    assert flow.result().came == set(range(600))
+    assert lab.verify(probes=False).good
+
+
+def test_a_shaper_moves_below_netem_and_out_again(lab: Cluster) -> None:
+    shaped = WAN.nodes[1].ends
+    alone = Ends(egress=Medium(shaped.egress.rate), ingress=Medium(shaped.ingress.rate))
+    for spec in (with_n2(alone), WAN, with_n2(Ends()), WAN):
+        lab.apply(spec)
+        assert lab.verify(probes=False).deviations == ()
+
+
+@pytest.mark.parametrize(
+    ("loss", "outcome"), [(CERTAIN, "lost"), (6 * CERTAIN // 10, "by-chance")]
+)  # fmt: skip
+def test_heavy_loss_is_as_predicted(lab: Cluster, loss: int, outcome: str) -> None:
+    spec = with_n2(Ends(egress=Medium(loss=Loss(loss))))
+    predicted = predict(spec, allocate(spec))
+    assert outcome in {found.outcome for found in predicted.values()}
+    lab.apply(spec)
+    report = lab.verify()
+    assert report.good, report
+
+
+def test_the_script_builds_it_as_well() -> None:
+    made = of_a_kernel(compile_spec(WAN._replace(pods=())))
+
+    def body() -> None:
+        subprocess.run(["sh"], input=script(made), text=True, check=True,
+                       env=os.environ | {"FILES": str(FILES)})  # fmt: skip
+        with kernel() as machine:
+            for ns in sorted(os.listdir(NAMES)):
+                machine.adopt(ns, NAMES / ns)
+            observed = machine.observe([entry.resource for entry in made])
+        assert [str(finding) for finding in deviations(made, observed)] == []
+
+    in_a_world(body)

@@ -1,0 +1,118 @@
+"""Weave's fast datapath on Open vSwitch's datapath: state, flows, bytes, faults; and within ESP."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+from callers import ROOT
+from clear_text import overheard
+
+from emulator import Cluster
+from emulator.datapath import fastdp
+from emulator.ring import peer_name
+from emulator.spec import load
+
+pytestmark = pytest.mark.full_kernel
+
+WAIT_S: Final = 60.0
+PLACES: Final = {"192.168.50.11": "n1", "192.168.60.11": "n2", "192.168.50.12": "n3"}
+ECHO_B: Final = 84
+GROUPS: Final = {"0", "2"}
+"""MLD and IGMP: kernels tell multicast routers of their groups, there as everywhere."""
+NUMBERS: Final = fastdp.short_numbers(peer_name(f"n{i}") for i in (1, 2, 3))
+SHORT: Final = {name: NUMBERS[peer_name(name)] for name in PLACES.values()}
+OUTSIDE: Final = re.compile(
+    r"set\(tunnel\(tun_id=(\w+),src=([\d.]+),dst=([\d.]+),ttl=64,flags\(df\|key\)\)\)"
+)
+
+
+@pytest.fixture
+def up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], Cluster]]:
+    monkeypatch.setenv("PODWIRE_RUN", str(tmp_path))
+    with ExitStack() as stack:
+        yield lambda name: stack.enter_context(
+            Cluster(load(ROOT / f"topologies/{name}.yaml"), "fastdp")
+        )
+
+
+def good(cluster: Cluster) -> None:
+    report = cluster.verify(wait_s=WAIT_S)
+    found = [*report.deviations, *report.differences, *report.processes]
+    assert report.good, f"under {cluster.facts().faults}:\n" + "\n".join(found)
+
+
+def test_fastdp(up: Callable[[str], Cluster]) -> None:
+    cluster = up("weave")
+    good(cluster)
+    _flows_say_what_they_should(cluster)
+    heard = overheard(cluster, "n1-p1", "n2-p1")
+    assert heard.clear == heard.said and heard.kinds.keys() - GROUPS <= {"udp 6784", "tcp 6783"}
+    _bytes_on_the_wire(cluster, 50)
+    for fault, parted in (
+        (("daemon", "n1:weaver"), True),
+        (("interface", "n1:datapath"), False),
+        (("interface", "n1:vxlan-6784"), True),
+        (("interface", "n1:vethwe-datapath"), True),
+    ):
+        cluster.fail(*fault)
+        assert _reaches(cluster) is not parted
+        good(cluster)
+        cluster.heal(*fault)
+        good(cluster)
+
+
+def test_fastdp_within_esp(up: Callable[[str], Cluster]) -> None:
+    cluster = up("weave-encrypted")
+    good(cluster)
+    heard = overheard(cluster, "n1-p1", "n2-p1")
+    assert heard.clear == 0 and heard.kinds.keys() - GROUPS <= {"esp", "tcp 6783"}
+    _bytes_on_the_wire(cluster, 84)
+
+    # nothing leaves in the clear where a policy is missing, and nothing such is let in
+    for end in ("n1", "n2"):
+        cluster.node(end).run(["ip", "xfrm", "policy", "deleteall"])
+        assert not _reaches(cluster)
+        cluster.node(end).run(["nft", "flush", "chain", "ip", "filter", "OUTPUT"])
+        assert not _reaches(cluster)
+        cluster.apply(cluster.spec)
+        good(cluster)
+
+
+def _reaches(cluster: Cluster) -> bool:
+    """From a pod of the first node to one of the second, once flows are there."""
+    return cluster.place("n1-p1").ping("n2-p1").received > 0
+
+
+def _flows_say_what_they_should(cluster: Cluster) -> None:
+    """Sender below, receiver above, in the number of the tunnel; TTL 64, DF."""
+    rows = cluster.place("n1").run(["ovs-dpctl", "dump-flows"]).stdout.decode().splitlines()
+    seen = set()
+    for row in rows:
+        key, _, actions = row.partition(" actions:")
+        for number, src, dst in OUTSIDE.findall(actions):
+            far = PLACES[dst]
+            assert PLACES[src] == "n1"
+            assert int(number, 0) == SHORT["n1"] | SHORT[far] << 12
+            seen.add(far)
+        assert ("tunnel(" in key) == ("in_port(1)" in key)
+        assert "in_port(1)" not in key or "tunnel" not in actions, "nothing is passed on"
+    assert seen == {"n2", "n3"}
+
+
+def _bytes_on_the_wire(cluster: Cluster, more_b: int) -> None:
+    """So many more than an IP packet of the pod has: Ethernet 14, VXLAN 8, UDP 8, IP 20, ESP 34."""
+    near, cable = cluster.place("n1"), "eth0"
+    assert _reaches(cluster)
+    before, count = near.counters(cable), 200
+    cluster.place("n1-p1").ping("n2-p1", count=count, interval_s=0.01)
+    after = near.counters(cable)
+    packets = after["tx_packets"] - before["tx_packets"]
+    sent = after["tx_bytes"] - before["tx_bytes"]
+    # veth counts what is behind the Ethernet header; ARP of both sorts may be among them
+    assert packets - count in range(5)
+    assert 0 <= sent - count * (more_b + ECHO_B) <= 4 * (more_b + ECHO_B)
