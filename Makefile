@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs plots lint doctor clean setup packages cni-plugins
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan plots lint doctor clean setup packages cni-plugins vm-bench vm-packages
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -13,7 +13,19 @@ FOR_PYTHON := python3=/usr/bin/python3 python3-venv=/usr/lib/python3*/ensurepip/
 FOR_LABS := iproute2=ip nftables=nft ethtool=ethtool procps=sysctl util-linux=setpriv uidmap=newuidmap \
 	iperf3=iperf3 sockperf=sockperf iputils-ping=ping tcpdump=tcpdump \
 	bird2=bird gobgpd=gobgpd mininet=mnexec net-tools=ifconfig gcc=gcc libc6-dev=/usr/include/stdio.h \
-	containernetworking-plugins=/usr/lib/cni/bridge iptables=iptables
+	libsodium-dev=/usr/include/sodium.h \
+	containernetworking-plugins=/usr/lib/cni/bridge iptables=iptables wireguard-tools=wg
+
+# the bench 'vm'; its kernel is unpacked into the user's cache, never installed
+FOR_VM := qemu-system-x86=qemu-system-x86_64 kmod=depmod zstd=zstd \
+	busybox-static=/var/lib/dpkg/info/busybox-static.list \
+	strongswan-charon=/usr/lib/ipsec/charon strongswan-swanctl=swanctl \
+	libstrongswan-standard-plugins=/usr/lib/ipsec/plugins/libstrongswan-openssl.so
+# of its modules what is not drivers of hardware that the guest has not
+NOT_FOR_VM := drivers/gpu drivers/media drivers/staging drivers/usb drivers/scsi drivers/infiniband \
+	drivers/net/wireless drivers/net/ethernet drivers/iio drivers/hwmon drivers/input drivers/mtd \
+	drivers/platform drivers/md drivers/gpio drivers/i2c drivers/firmware fs/btrfs fs/xfs fs/ocfs2 \
+	fs/nfs fs/cifs fs/ceph fs/smb sound
 
 # CNI's reference plugins with STATUS and GC, and the Go that they ask for
 CNI_PLUGINS := 1.9.1
@@ -55,7 +67,7 @@ demo: setup ## from a YAML spec to a figure in five minutes: overlay against rou
 	echo "  podwire up topologies/flannel-vxlan.yaml         a lab to look around in (README: a tour)"
 	echo "  make overlay-vs-routed                           the same comparison in full"
 
-test: setup ## everything that CI runs, in stages with a time budget each
+test: setup vm-bench ## everything that CI runs, in stages with a time budget each
 	@.ci/stages
 
 overlay-vs-routed: setup ## experiment: what does the overlay cost? (in full)
@@ -76,6 +88,15 @@ convergence: setup ## experiment: what is lost while routes are found anew? (in 
 cni-verbs: setup ## experiment: how long do ADD, CHECK and DEL of CNI take? (in full)
 	@podwire run cni-verbs $(ARGS)
 
+encapsulation: setup ## experiment: what does each tunnel put on the wire? (in full)
+	@podwire run encapsulation $(ARGS)
+
+path-mtu: setup ## experiment: what becomes of packets that are too large? (in full)
+	@podwire run path-mtu $(ARGS)
+
+wan: setup ## experiment: TCP over a long, slow, lossy link (in full)
+	@podwire run wan $(ARGS)
+
 plots: .venv/ready ## redraw every figure from stored results; needs no root and no lab
 	@podwire plot $(ARGS)
 
@@ -84,6 +105,42 @@ lint: .venv/ready ## ruff, mypy --strict and the import contract
 
 doctor: setup ## what this machine can run, with a remedy for what is missing
 	@podwire doctor
+
+vm-bench: vm-packages ## what bench vm is made of: QEMU, and a stock kernel in your cache
+	@into=$${XDG_CACHE_HOME:-$$HOME/.cache}/podwire/kernels
+	name=linux-image-amd64
+	! grep -q '^ID=ubuntu' /etc/os-release || name=linux-image-generic
+	needs() { apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks \
+		--no-replaces --no-enhances "$$name" 2>/dev/null |
+		grep -Eo '^linux-(image|modules|modules-extra)-[0-9][^ ]*(amd64|generic)$$' | sort -u || true; }
+	packages=$$(needs)
+	if [ ! "$$packages" ]; then
+		sudo=; [ "$$(id -u)" = 0 ] || sudo=sudo
+		$$sudo apt-get -q update >/dev/null
+		packages=$$(needs)
+	fi
+	image=$$(grep -m 1 '^linux-image' <<<"$$packages") || {
+		echo "podwire: no package $$name: bench vm takes any stock kernel: PODWIRE_VM_KERNEL=/path/to/vmlinuz-VERSION" >&2
+		exit 1
+	}
+	[ ! -d "$$into/$$image" ] || exit 0
+	echo "kernel of bench vm: $$image, unpacked into $$into (not installed) …"
+	mkdir -p "$$into"
+	work=$$(mktemp -d -p "$$into") && trap 'rm -rf "$$work"' EXIT
+	(cd "$$work" && apt-get -q -o APT::Sandbox::User= download $$packages >/dev/null)
+	mkdir "$$work/root"
+	for package in "$$work"/*.deb; do
+		dpkg-deb --fsys-tarfile "$$package" |
+			tar -x -C "$$work/root" --wildcards $(NOT_FOR_VM:%=--exclude='*/kernel/%') \
+			--exclude='*/share/doc*'
+	done
+	[ -e "$$work/root/lib" ] || ln -s usr/lib "$$work/root/lib"
+	PATH=$$PATH:/sbin:/usr/sbin depmod -b "$$work/root" "$${image#linux-image-}"
+	mv "$$work/root" "$$into/$$image"
+
+vm-packages: LIST = $(FOR_VM)
+vm-packages:
+	@$(install)
 
 cni-plugins: ## build CNI's reference plugins with STATUS and GC into your cache; needs Go
 	@into=$${XDG_CACHE_HOME:-$$HOME/.cache}/podwire/cni-plugins-$(CNI_PLUGINS)
@@ -166,6 +223,7 @@ for package in $$missing; do
 	case $$package in
 	bird2) services+=" bird.service" ;;
 	gobgpd) services+=" gobgpd.service" ;;
+	strongswan-charon) services+=" strongswan-starter.service" ;;
 	esac
 done
 [ -d /run/systemd/system ] || services=
