@@ -305,7 +305,7 @@ def _remedy(one: Tried) -> str:
     module = _MODULES.get(one.feature)
     if not module:
         return ""
-    return f"sudo modprobe {module}; where this kernel has none, run with --on vm"
+    return f"sudo modprobe {module}, or run with --on vm"
 
 
 def _modules() -> set[str]:

@@ -19,7 +19,8 @@ from pathlib import Path
 from emulator.bench import work
 from emulator.substrate import libc, runtime
 
-PORTS = Path("/dev/virtio-ports")
+PORTS = Path("/sys/class/virtio-ports")
+"""Theirs are the names in ``/dev``; those that QEMU was told are files in them."""
 PREFIX = "podwire."
 HOLD = Path("/run/podwire-hold")
 """While this file is there the guest stays."""
@@ -38,8 +39,9 @@ def main() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     events = select.epoll()
     ports = {
-        os.open(path, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC): path.name
-        for path in sorted(PORTS.glob(f"{PREFIX}*"))
+        os.open(f"/dev/{port.name}", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC): port.name
+        for port in sorted(PORTS.iterdir())
+        if (port / "name").read_text().startswith(PREFIX)
     }
     for port in ports:
         events.register(port, _CONNECTED)

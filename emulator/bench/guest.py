@@ -96,7 +96,7 @@ def start(modules: Sequence[str], see: Sequence[str], say: Say) -> tuple[Guest, 
         raise Taken(Problem("the guest", "another command starts it", "one", "try again")) from None
     ours, theirs = socket.socketpair()
     try:
-        boot = _script(folder, modules, see, facts)
+        boot = _script(folder, kernel, modules, see, facts)
         words = machine.command(kernel, how, folder, boot)
         keeper.keep(theirs, folder, lock, words)
         whole = folder / "guest.new"
@@ -136,13 +136,20 @@ def end(guest: Guest, timeout_s: float = 10.0) -> None:
         time.sleep(0.02)
 
 
-def _script(folder: Path, modules: Sequence[str], see: Sequence[str], facts: dict[str, str]) -> str:
+def _script(
+    folder: Path,
+    kernel: machine.Kernel,
+    modules: Sequence[str],
+    see: Sequence[str],
+    facts: dict[str, str],
+) -> str:
     """Write what the guest does once it is up; returns how its first shell comes to it."""
     lines = [
         "exec </dev/null",
         "ip link set lo up",
         # the host's cannot be written, and iperf3 maps files of which 9p gives only copies
         "mount -t tmpfs -o mode=1777 tmp /tmp",
+        *_place_for_modules(kernel),
         # the real nodes of a cluster have it; the guest's bridges are ours
         "modprobe -q br_netfilter",
         # its module makes the device node, which udev would have made beforehand
@@ -171,6 +178,22 @@ def _script(folder: Path, modules: Sequence[str], see: Sequence[str], facts: dic
         f"mkdir {host}; mount -t 9p -o trans=virtio,version=9p2000.L,access=any,msize=524288 "
         f"podwire.host {host} && sh {host}{shlex.quote(str(script))}"
     )
+
+
+def _place_for_modules(kernel: machine.Kernel) -> list[str]:
+    """Where the host has no folder for modules (a container has none) there is nothing that the
+    guest's could be laid over, and the host's files cannot be written."""
+    theirs = shlex.quote(str(kernel.root))
+    own = f"/lib/modules/{kernel.version}"
+    return [
+        f"if [ ! -d {own}/kernel ]; then",
+        f"modprobe -d {theirs} overlay",
+        "mkdir -p /run/lib/upper/modules /run/lib/work",
+        "lib=$(readlink -f /lib)",
+        "mount -t overlay -o lowerdir=$lib,upperdir=/run/lib/upper,workdir=/run/lib/work lib $lib",
+        f"ln -s {theirs}{own} {own}",
+        "fi",
+    ]
 
 
 def _qemu_version() -> str:

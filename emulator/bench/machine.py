@@ -37,6 +37,11 @@ class Kernel(NamedTuple):
     image: Path
     version: str
 
+    @property
+    def root(self) -> Path:
+        """The folder that it is unpacked in: ``/`` where it is installed."""
+        return self.image.parent.parent
+
 
 def memory_mib() -> int:
     """The guest's memory. SpecError-like words come from QEMU when it cannot be had."""
@@ -89,10 +94,11 @@ def _with_modules(image: Path, version: str, place: str) -> Kernel:
         raise Unsupported(
             Problem(f"{place}: {image}", error.strerror or "", "a kernel image to read", HOW)
         ) from error
-    modules = image.parent.parent / "lib" / "modules" / version
+    chosen = Kernel(image, version)
+    modules = chosen.root / "lib" / "modules" / version
     if not (modules / "kernel").is_dir():
         raise Unsupported(Problem(str(modules), "no modules", f"those of {image.name}", HOW))
-    return Kernel(image, version)
+    return chosen
 
 
 def missing() -> list[Problem]:

@@ -192,13 +192,20 @@ class _Command:
                 self._input_ends = True
             elif kind == Kind.SIGNAL:
                 with suppress(ProcessLookupError):
-                    os.killpg(self._pid, payload[0])
+                    os.killpg(self._listener(payload[0]), payload[0])
             elif kind == Kind.WINDOW:
                 rows, columns = struct.unpack("=HH", payload)
                 self._order = self._order._replace(window=(rows, columns))
                 self._resize(self._stdin)
             elif kind == Kind.PING:
                 self._pending += frames.frame(Kind.PONG)
+
+    def _listener(self, number: int) -> int:
+        """The process group that a signal is for: Ctrl-C is for whoever has the terminal."""
+        if number == signal.SIGINT and self._order.window is not None:
+            with suppress(OSError):  # nobody has it any more
+                return os.tcgetpgrp(self._stdin) or self._pid
+        return self._pid
 
     def _resize(self, terminal: int) -> None:
         rows, columns = self._order.window or (24, 80)

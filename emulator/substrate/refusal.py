@@ -48,7 +48,7 @@ _NO_FOU = {
     errno.EPERM: "sudo podwire: the kernel asks for the privilege over the machine; or --on vm",
     errno.EAFNOSUPPORT: "sudo modprobe fou6; or use a kernel that has it: run it with --on vm",
 }
-WITHOUT_NETEM = "sudo modprobe sch_netem; where this kernel has none, run with --on vm"
+WITHOUT_NETEM = "sudo modprobe sch_netem, or run with --on vm"
 
 _NO_TUN = {
     errno.ENOENT: "sudo modprobe tun",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 
@@ -13,17 +15,27 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, default=str)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Left-aligned columns two spaces apart, as kubectl prints them; None is an empty cell."""
+def table(head: Sequence[str], rows: Sequence[Sequence[object]], widest: int = 0) -> str:
+    """Left-aligned columns two spaces apart, as kubectl prints them; None is an empty cell.
+
+    With ``widest`` a longer cell goes on in the lines below.
+    """
     texts = [
-        ["" if cell is None else str(cell) for cell in row]
+        line
         for row in [[h.upper() for h in head], *rows]
+        for line in zip_longest(
+            *(_lines("" if cell is None else str(cell), widest) for cell in row), fillvalue=""
+        )
     ]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in texts
     )
+
+
+def _lines(text: str, widest: int) -> list[str]:
+    return textwrap.wrap(text, widest, break_on_hyphens=False) or [""] if widest else [text]
 
 
 def counted(number: int, what: str) -> str:

@@ -118,7 +118,7 @@ def doctor_(arguments: argparse.Namespace) -> int:
             for f in shown
         ]
         if rows:
-            print(table(("what", "found", "", "remedy"), rows))
+            print(table(("what", "found", "", "remedy"), rows, widest=44))
         else:
             print(f"all is well: {next(f.found for f in findings if f.what == 'privilege')}")
     return 3 if any(f.needed and not f.good for f in findings) else 0

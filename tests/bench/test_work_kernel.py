@@ -106,6 +106,22 @@ def test_who_has_closed_its_input_is_sent_it_in_vain() -> None:
     in_a_world(body)
 
 
+def test_an_interrupt_is_for_who_has_the_terminal() -> None:
+    asked = "trap 'echo heard; exit 3' INT; echo on; while :; do sleep 0.05; done"
+
+    def body() -> None:
+        words = ("bash", "-mc", f'sh -c "{asked}"; echo code $?')  # -m: a group of its own
+        host = Host(order(*words)._replace(window=(24, 80)))
+        while b"on" not in host.heard[Kind.STDOUT]:
+            host.until(Kind.STDOUT)
+        host.send(Kind.SIGNAL, bytes([signal.SIGINT]))
+        host.code()
+        assert b"heard" in host.heard[Kind.STDOUT]
+        assert b"code 3" in host.heard[Kind.STDOUT]
+
+    in_a_world(body)
+
+
 def test_who_comes_before_the_other_is_seen_to_have_gone() -> None:
     def body() -> None:
         host = Host(order("sleep", "1000"))
