@@ -6,6 +6,7 @@ keeper holds the lock there, QEMU makes its sockets there, the console is writte
 
 from __future__ import annotations
 
+import compileall
 import json
 import os
 import shlex
@@ -19,6 +20,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+import emulator
 from emulator.bench import keeper, machine
 from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.patience import EMULATED, VARIABLE
@@ -94,6 +96,8 @@ def start(modules: Sequence[str], see: Sequence[str], say: Say) -> tuple[Guest, 
         folder, lock = runtime.reserve(FOLDER)
     except FileExistsError:
         raise Taken(Problem("the guest", "another command starts it", "one", "try again")) from None
+    if not sys.dont_write_bytecode:  # the guest cannot write it, and needs minutes without it
+        compileall.compile_dir(Path(emulator.__file__).parent, quiet=2)
     ours, theirs = socket.socketpair()
     try:
         boot = _script(folder, kernel, modules, see, facts)
