@@ -12,8 +12,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
 FOR_PYTHON := python3=/usr/bin/python3 python3-venv=/usr/lib/python3*/ensurepip/__init__.py
 FOR_LABS := iproute2=ip nftables=nft ethtool=ethtool procps=sysctl util-linux=setpriv uidmap=newuidmap \
 	iperf3=iperf3 sockperf=sockperf iputils-ping=ping tcpdump=tcpdump \
-	bird2=bird gobgpd=gobgpd mininet=mnexec net-tools=ifconfig gcc=gcc libc6-dev=/usr/include/stdio.h \
-	libsodium-dev=/usr/include/sodium.h \
+	bird2=bird gobgpd=gobgpd mininet=mnexec net-tools=ifconfig bridge-utils=brctl \
+	gcc=gcc libc6-dev=/usr/include/stdio.h libsodium-dev=/usr/include/sodium.h \
 	containernetworking-plugins=/usr/lib/cni/bridge iptables=iptables wireguard-tools=wg
 
 # the bench 'vm'; its kernel is unpacked into the user's cache, never installed

@@ -182,11 +182,18 @@ def _enter_and_exec(
         os.execvpe(program.argv[0], list(program.argv), program.env)
     except OSError as error:
         words = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
-        _frame(report, kind, error.errno or 0, str(words))
+        absent = kind == _NOT_STARTED and _absent(program)
+        _frame(report, kind, errno.ENOENT if absent else error.errno or 0, str(words))
     except PodwireError as error:
         _frame(report, _GONE, 0, str(error))
     except BaseException:
         _frame(report, _NOT_ENTERED, 0, traceback.format_exc(limit=-2))
+
+
+def _absent(program: _Program) -> bool:
+    """Whether no folder of PATH has it: of one that it may not look into exec says EACCES."""
+    name, folders = program.argv[0], os.get_exec_path(program.env)
+    return "/" not in name and not any(os.path.lexists(os.path.join(f, name)) for f in folders)
 
 
 def _working_directory() -> str:

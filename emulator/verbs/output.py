@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import textwrap
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
 from typing import Any
@@ -15,16 +14,16 @@ def as_json(value: Any) -> str:
     return json.dumps(value, indent=2, default=str)
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[object]], widest: int = 0) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Left-aligned columns two spaces apart, as kubectl prints them; None is an empty cell.
 
-    With ``widest`` a longer cell goes on in the lines below.
+    A cell of several lines goes on below.
     """
     texts = [
         line
         for row in [[h.upper() for h in head], *rows]
         for line in zip_longest(
-            *(_lines("" if cell is None else str(cell), widest) for cell in row), fillvalue=""
+            *(("" if cell is None else str(cell)).split("\n") for cell in row), fillvalue=""
         )
     ]
     widths = [max(len(row[i]) for row in texts) for i in range(len(head))]
@@ -32,10 +31,6 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], widest: int = 0
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in texts
     )
-
-
-def _lines(text: str, widest: int) -> list[str]:
-    return textwrap.wrap(text, widest, break_on_hyphens=False) or [""] if widest else [text]
 
 
 def counted(number: int, what: str) -> str:

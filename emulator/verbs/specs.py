@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+import textwrap
 
 from emulator import topo
 from emulator.compile import compile_spec
@@ -93,6 +94,10 @@ def _only(plan: Plan, ns: str) -> Plan:
     return part
 
 
+_FOUND = 72
+"""How wide doctor's lists may be; a remedy is one line, to be copied."""
+
+
 def doctor_(arguments: argparse.Namespace) -> int:
     """Try what this machine can do; 3 when something that is needed is missing."""
     from emulator.doctor import examine
@@ -111,14 +116,14 @@ def doctor_(arguments: argparse.Namespace) -> int:
         rows = [
             (
                 f.what,
-                f.found,
+                textwrap.fill(f.found, _FOUND, break_on_hyphens=False),
                 "ok" if f.good else f.elsewhere or ("MISSING" if f.needed else "-"),
                 f.remedy,
             )
             for f in shown
         ]
         if rows:
-            print(table(("what", "found", "", "remedy"), rows, widest=44))
+            print(table(("what", "found", "", "remedy"), rows))
         else:
             print(f"all is well: {next(f.found for f in findings if f.what == 'privilege')}")
     return 3 if any(f.needed and not f.good for f in findings) else 0
