@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from ipaddress import IPv4Address
 from pathlib import Path
 from typing import Final
 
@@ -14,8 +14,12 @@ from clear_text import overheard
 
 from emulator import Cluster
 from emulator.datapath import fastdp
+from emulator.measure.frames import frames
 from emulator.ring import peer_name
 from emulator.spec import load
+from emulator.substrate.generic import Generic
+from emulator.substrate.inside import enter_netns, inside
+from emulator.substrate.ovs import Datapath, Flow, Port
 
 pytestmark = pytest.mark.full_kernel
 
@@ -26,9 +30,6 @@ GROUPS: Final = {"0", "2"}
 """MLD and IGMP: kernels tell multicast routers of their groups, there as everywhere."""
 NUMBERS: Final = fastdp.short_numbers(peer_name(f"n{i}") for i in (1, 2, 3))
 SHORT: Final = {name: NUMBERS[peer_name(name)] for name in PLACES.values()}
-OUTSIDE: Final = re.compile(
-    r"set\(tunnel\(tun_id=(\w+),src=([\d.]+),dst=([\d.]+),ttl=64,flags\(df\|key\)\)\)"
-)
 
 
 @pytest.fixture
@@ -46,10 +47,11 @@ def good(cluster: Cluster) -> None:
     assert report.good, f"under {cluster.facts().faults}:\n" + "\n".join(found)
 
 
-def test_fastdp(up: Callable[[str], Cluster]) -> None:
+def test_fastdp(up: Callable[[str], Cluster], tmp_path: Path) -> None:
     cluster = up("weave")
     good(cluster)
     _flows_say_what_they_should(cluster)
+    _headers_are_what_they_should(cluster, tmp_path / "tape")
     heard = overheard(cluster, "n1-p1", "n2-p1")
     assert heard.clear == heard.said and heard.kinds.keys() - GROUPS <= {"udp 6784", "tcp 6783"}
     _bytes_on_the_wire(cluster, 50)
@@ -88,20 +90,48 @@ def _reaches(cluster: Cluster) -> bool:
     return cluster.place("n1-p1").ping("n2-p1").received > 0
 
 
+def _flows() -> tuple[list[Port], list[Flow]]:
+    enter_netns("n1")
+    datapath = Datapath(Generic(), "datapath")
+    return datapath.ports(), datapath.flows()
+
+
 def _flows_say_what_they_should(cluster: Cluster) -> None:
-    """Sender below, receiver above, in the number of the tunnel; TTL 64, DF."""
-    rows = cluster.place("n1").run(["ovs-dpctl", "dump-flows"]).stdout.decode().splitlines()
+    """Sender below, receiver above, in the number of the tunnel."""
+    ports, flows = inside(cluster.world, _flows)
+    tunnels = {port.number for port in ports if port.name == "vxlan-6784"}
     seen = set()
-    for row in rows:
-        key, _, actions = row.partition(" actions:")
-        for number, src, dst in OUTSIDE.findall(actions):
-            far = PLACES[dst]
-            assert PLACES[src] == "n1"
-            assert int(number, 0) == SHORT["n1"] | SHORT[far] << 12
-            seen.add(far)
-        assert ("tunnel(" in key) == ("in_port(1)" in key)
-        assert "in_port(1)" not in key or "tunnel" not in actions, "nothing is passed on"
+    for key, actions, _ in flows:
+        assert (key.tunnel is not None) == (key.in_port in tunnels)
+        for to in actions:
+            assert (to.tunnel is not None) == (to.port in tunnels)
+            assert not (key.tunnel and to.tunnel), "nothing is passed on"
+            if to.tunnel:
+                src, dst = (PLACES[str(IPv4Address(one))] for one in to.tunnel[1:])
+                assert src == "n1"
+                assert to.tunnel.id == SHORT[src] | SHORT[dst] << 12
+                seen.add(dst)
     assert seen == {"n2", "n3"}
+
+
+def _headers_are_what_they_should(cluster: Cluster, tape: Path) -> None:
+    """On the cable, both ways: TTL 64, DF, and the number of the tunnel in VXLAN's header."""
+    speaking = cluster.place("n1-p1").start(["ping", "-i", "0.2", cluster.pod("n2-p1").ip])
+    try:
+        with tape.open("wb") as file:
+            words = ("udp", "port", "6784", "and", "host", "192.168.60.11")
+            cluster.place("n1").capture("eth0", file, count=8, words=words)
+    finally:
+        speaking.kill()
+    seen = set()
+    for frame in frames(tape.read_bytes()):
+        outer, vni = frame.data[14:34], int.from_bytes(frame.data[46:49], "big")
+        src, dst = (PLACES[str(IPv4Address(outer[at : at + 4]))] for at in (12, 16))
+        routers = int(src != "n1")  # between the racks
+        assert (outer[8], outer[6] >> 4) == (64 - routers, 4), outer.hex()
+        assert vni == SHORT[src] | SHORT[dst] << 12
+        seen.add(src)
+    assert seen == {"n1", "n2"}
 
 
 def _bytes_on_the_wire(cluster: Cluster, more_b: int) -> None:

@@ -20,7 +20,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-import emulator
 from emulator.bench import keeper, machine
 from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.patience import EMULATED, VARIABLE
@@ -96,8 +95,8 @@ def start(modules: Sequence[str], see: Sequence[str], say: Say) -> tuple[Guest, 
         folder, lock = runtime.reserve(FOLDER)
     except FileExistsError:
         raise Taken(Problem("the guest", "another command starts it", "one", "try again")) from None
-    if not sys.dont_write_bytecode:  # the guest cannot write it, and needs minutes without it
-        compileall.compile_dir(Path(emulator.__file__).parent, quiet=2)
+    # whoever does without byte code here: the guest, which cannot keep any, needs minutes without
+    compileall.compile_dir(Path(__file__).parents[1], quiet=2)
     ours, theirs = socket.socketpair()
     try:
         boot = _script(folder, kernel, modules, see, facts)

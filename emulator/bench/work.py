@@ -107,8 +107,7 @@ class _Command:
             return _next_order(self._port, reader)
         except _Gone as gone:
             if self._pid:
-                with suppress(ProcessLookupError):
-                    os.killpg(self._pid, signal.SIGKILL)
+                self._signal(self._pid, signal.SIGKILL)
             return gone.order
         finally:
             for fd in {ended, *self._sources, *([self._stdin] if self._stdin >= 0 else [])}:
@@ -191,14 +190,20 @@ class _Command:
             elif kind == Kind.STDIN_ENDS:
                 self._input_ends = True
             elif kind == Kind.SIGNAL:
-                with suppress(ProcessLookupError):
-                    os.killpg(self._listener(payload[0]), payload[0])
+                self._signal(self._listener(payload[0]), payload[0])
             elif kind == Kind.WINDOW:
                 rows, columns = struct.unpack("=HH", payload)
                 self._order = self._order._replace(window=(rows, columns))
                 self._resize(self._stdin)
             elif kind == Kind.PING:
                 self._pending += frames.frame(Kind.PONG)
+
+    def _signal(self, group: int, number: int) -> None:
+        try:
+            os.killpg(group, number)
+        except ProcessLookupError:  # it has ended, or is so new that it has no group yet
+            with suppress(ProcessLookupError):
+                os.kill(self._pid, number)
 
     def _listener(self, number: int) -> int:
         """The process group that a signal is for: Ctrl-C is for whoever has the terminal."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
@@ -20,6 +21,7 @@ from emulator.substrate import libc
 pytestmark = pytest.mark.kernel
 
 WITHIN_S = 20.0
+_PR_SET_CHILD_SUBREAPER = 36
 
 
 class Host:
@@ -124,12 +126,15 @@ def test_an_interrupt_is_for_who_has_the_terminal() -> None:
 
 def test_who_comes_before_the_other_is_seen_to_have_gone() -> None:
     def body() -> None:
+        assert ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
         host = Host(order("sleep", "1000"))
         second = order("echo", "second")._replace(mark="n" * 32)
         host.link.sendall(frames.order(second))
         host.reader = frames.Reader(after=frames.mark(second.mark))
         assert host.code() == 0
         assert host.heard[Kind.STDOUT] == b"second\n"
+        _, status = os.wait()
+        assert os.WTERMSIG(status) == signal.SIGKILL, "the first, however new it was"
 
     in_a_world(body)
 
