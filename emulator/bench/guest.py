@@ -170,6 +170,7 @@ def _script(
         "PYTHONPATH": os.pathsep.join(see),
         "PYTHONDONTWRITEBYTECODE": "1",
         VARIABLE: json.dumps(facts),
+        **machine.SURROUNDINGS,
     }
     words = " ".join(f"{name}={shlex.quote(value)}" for name, value in env.items())
     agent = [sys.executable, "-m", "emulator.bench.agent", *modules]

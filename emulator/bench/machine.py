@@ -25,6 +25,8 @@ MACHINE = "pc-q35-7.2"
 """A versioned type: ``q35`` alone means another machine in every QEMU. (Debian 12 has 7.2.)"""
 CPU = "Nehalem"
 """The oldest model that today's binary packages of Python run on."""
+SURROUNDINGS = {"OPENBLAS_CORETYPE": CPU}
+"""NumPy's OpenBLAS takes every CPU of that family for one with AVX, and dies of it."""
 PORTS = 8
 """How many commands may run in the guest at once."""
 HOW = "make vm-bench installs QEMU and unpacks a kernel into your cache"

@@ -84,6 +84,11 @@ def run(
                     f"a smaller cluster, or PODWIRE_VM_MEMORY={2 * mib} (MiB) after podwire vm "
                     "down")
         )  # fmt: skip
+    if code == -signal.SIGILL:
+        raise PodwireError(
+            Problem("the guest", f"{order.argv[0]} ended by an instruction that its CPU has not",
+                    f"programs for {machine.CPU}", "a build of it for any x86-64")
+        )  # fmt: skip
     return code if code >= 0 else 128 - code
 
 

@@ -19,6 +19,7 @@ from emulator.bench import guest as guests
 from emulator.bench import session
 from emulator.bench.agent import HOLD
 from emulator.bench.frames import Order
+from emulator.bench.machine import SURROUNDINGS
 from emulator.errors import LabGone, Problem, SpecError, Unsupported
 from emulator.patience import EMULATED, VARIABLE
 from emulator.patience import bench as facts_of_bench
@@ -151,7 +152,7 @@ def _run(
     output: Write | None,
 ) -> int:
     env = {name: value for name, value in os.environ.items() if name not in _HERE}
-    env |= {VARIABLE: as_json(guest.facts), "PATH": _path()}
+    env |= {VARIABLE: as_json(guest.facts), "PATH": _path(), **SURROUNDINGS}
     order = order._replace(mark=secrets.token_hex(16), env=env)
     return session.run(guest, order, stdin=stdin, begun=begun, output=output or session.to_stdio)
 

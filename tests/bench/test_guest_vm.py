@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -66,6 +67,12 @@ def test_it_is_the_machine_that_is_pinned(host: Caller) -> None:
     assert in_guest(host, "uname", "-r").strip() == machine.kernel().version
     said = host.podwire("vm", "status").stdout
     assert machine.MACHINE in said and machine.CPU in said
+    assert (
+        in_guest(host, sys.executable, "-c", "import numpy; print(numpy.ones(2) @ [1, 1])")
+        == "2.0\n"
+    )
+    ended = host.podwire("vm", "exec", "--", "sh", "-c", "kill -ILL $$", code=1, timeout_s=60)
+    assert "an instruction that its CPU has not" in ended.stderr
 
 
 def test_every_feature_works_there(host: Caller) -> None:
