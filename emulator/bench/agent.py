@@ -13,6 +13,8 @@ import resource
 import select
 import signal
 import sys
+from collections.abc import Collection
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 
@@ -36,6 +38,7 @@ def main() -> None:
     for name in sys.argv[1:]:
         import_module(name)
     runtime.base()
+    libc.adopt_orphans()  # labs that have ended: the guest's first process does not bury them
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     events = select.epoll()
     ports = {
@@ -45,24 +48,25 @@ def main() -> None:
     }
     for port in ports:
         events.register(port, _CONNECTED)
-    running: dict[int, int] = {}
+    running: dict[int, tuple[int, int]] = {}
     served = False
     while not served or running or _needed():
         served = served or bool(running)
         for fd, _ in events.poll(_LOOK_S):
             if fd in running:
-                port = running.pop(fd)
+                port, pid = running.pop(fd)
                 events.unregister(fd)
-                os.waitid(os.P_PIDFD, fd, os.WEXITED)
+                os.waitid(os.P_PID, pid, os.WEXITED)
                 os.close(fd)
                 events.register(port, _CONNECTED)
             elif (first := _read(fd)) and (pid := os.fork()):
                 events.unregister(fd)
                 child = os.pidfd_open(pid)
-                running[child] = fd
+                running[child] = fd, pid
                 events.register(child, select.EPOLLIN)
             elif first:
                 work.serve(fd, first)
+        _bury([pid for _, pid in running.values()])
 
 
 # A port whose other end is free is always "hung up": only the change is news
@@ -75,6 +79,15 @@ def _read(port: int) -> bytes:
         return os.read(port, 1 << 16)
     except BlockingIOError:
         return b""
+
+
+def _bury(ours: Collection[int]) -> None:
+    """Reap what has been left to us, as far as none of our own is before it."""
+    with suppress(ChildProcessError):
+        while dead := os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT):
+            if dead.si_pid in ours:
+                return
+            os.waitid(os.P_PID, dead.si_pid, os.WEXITED)
 
 
 def _needed() -> bool:

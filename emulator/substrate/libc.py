@@ -26,6 +26,7 @@ MS_REC = 16384
 MS_PRIVATE = 1 << 18
 MNT_DETACH = 2
 
+_PR_SET_CHILD_SUBREAPER = 36
 _PR_SET_PDEATHSIG = 1
 _PR_SET_NAME = 15
 _AT_FDCWD = -100
@@ -113,6 +114,11 @@ def die_with_parent(parent: int = -1) -> None:
 def outlive_parent() -> None:
     """Take ``die_with_parent`` back."""
     _check(_C.prctl(_PR_SET_PDEATHSIG, 0, 0, 0, 0), "prctl")
+
+
+def adopt_orphans() -> None:
+    """Be the parent of what our descendants leave behind. OSError."""
+    _check(_C.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0), "prctl")
 
 
 def set_name(name: str) -> None:

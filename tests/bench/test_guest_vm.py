@@ -114,6 +114,7 @@ def test_a_lab_lives_there(host: Caller, tmp_path: Path) -> None:
         terminal.expect("cni0", 60)
         assert terminal.end(60) == 5, terminal.seen
     assert "there is down" in host.podwire("down", "--all", timeout_s=60).stdout
+    until(lambda: "Z" not in in_guest(host, "ps", "-eo", "stat"), "the dead are buried", 60)
     assert "there" not in host.podwire("ls", timeout_s=60).stdout
 
 
