@@ -27,15 +27,17 @@ print(json.dumps(told))
 """``IP PORT BYTES PATIENCE``: patience is what a pause may last."""
 
 RECEIVER: Final = """
-import json, select, socket, sys, time
+import json, socket, sys, time
+SO_MEMINFO = 55  # of it the first number: bytes received that nobody has read
 ip, port, skip = sys.argv[1], *map(int, sys.argv[2:])
 server = socket.create_server((ip, port))
 while True:
     connection, _ = server.accept()
     came, since, before = 0, None, 0
     while True:
-        if since is None and came >= skip and not select.select([connection], [], [], 0)[0]:
-            since, before = time.monotonic(), came
+        if since is None and came >= skip:
+            if not any(connection.getsockopt(socket.SOL_SOCKET, SO_MEMINFO, 4)):
+                since, before = time.monotonic(), came
         try:
             data = connection.recv(65536)
         except OSError:
@@ -55,5 +57,5 @@ while True:
 """
 """``IP PORT SKIP``: one stream after the other; ``steady`` is what came after the first bytes.
 
-Counting begins in a moment when so much came and nothing waits to be read: what came together with
-a late segment was on its way before, and is not counted in no time."""
+Counting begins in a moment when so much came and nothing waits, neither to be read nor, out of order,
+for a segment that is missing: what came before is not counted in no time."""
