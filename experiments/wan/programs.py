@@ -57,5 +57,5 @@ while True:
 """
 """``IP PORT SKIP``: one stream after the other; ``steady`` is what came after the first bytes.
 
-Counting begins in a moment when so much came and nothing waits, neither to be read nor, out of order,
-for a segment that is missing: what came before is not counted in no time."""
+Counting begins in a moment when so much came and nothing waits, neither to be read nor, out of
+order, for a segment that is missing: what came before is not counted in no time."""
