@@ -71,6 +71,7 @@ def accelerator(say: Say) -> str:
     missing = machine.missing()
     if missing:
         raise Unsupported(*missing)
+    machine.memory_mib()
     return "kvm" if _kvm(machine.kernel(), say) else EMULATED
 
 

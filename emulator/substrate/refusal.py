@@ -44,9 +44,9 @@ _NO_OVS = {
 """Where there is neither, Weave itself falls back to its other way."""
 
 _NO_FOU = {
-    errno.ENOENT: "sudo modprobe fou; or use a kernel that has it: run it with --on vm",
-    errno.EPERM: "sudo podwire: the kernel asks for the privilege over the machine; or --on vm",
-    errno.EAFNOSUPPORT: "sudo modprobe fou6; or use a kernel that has it: run it with --on vm",
+    errno.ENOENT: "sudo modprobe fou, or run with --on vm",
+    errno.EPERM: "sudo podwire, since the kernel asks for root's privilege; or run with --on vm",
+    errno.EAFNOSUPPORT: "sudo modprobe fou6, or run with --on vm",
 }
 WITHOUT_NETEM = "sudo modprobe sch_netem, or run with --on vm"
 
@@ -58,7 +58,8 @@ _NO_TUN = {
 """Without root the device file decides; the device itself is made in a namespace of the user's."""
 
 
-_IPSEC = "sudo modprobe -a xfrm_user esp4 gcm; or use a kernel that has them"
+_SHAPERS = "sudo modprobe -a sch_tbf sch_htb, or run with --on vm"
+_IPSEC = "sudo modprobe -a xfrm_user esp4 gcm, or run with --on vm"
 
 
 def guard(r: Resource, action: Callable[[], object]) -> None:
@@ -83,8 +84,7 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
                 place,
                 found,
                 f"a kernel with {kind} devices",
-                f"load it with: sudo modprobe {_DEVICES.get(kind, kind)}; or use a kernel that has "
-                "it: run it with --on vm",
+                f"load it with: sudo modprobe {_DEVICES.get(kind, kind)}, or run with --on vm",
             )
         )
     if isinstance(r, OVS_KINDS) and number in _NO_OVS:
@@ -93,7 +93,7 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
                 place,
                 found,
                 "a kernel with Open vSwitch's datapath",
-                f"{_NO_OVS[number]}; or use a kernel that has it: run it with --on vm; or say "
+                f"{_NO_OVS[number]}, or run with --on vm; or say "
                 "backend: sleeve, which is what Weave falls back to",
             )
         )
@@ -109,7 +109,5 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
     if r.kind in ("xfrm-policy", "xfrm-state") and number in absent:
         return Unsupported(Problem(place, found, "a kernel with IPsec (ESP, AES-GCM)", _IPSEC))
     if number == errno.ENOENT and r.kind == "qdisc":
-        return Unsupported(
-            Problem(place, found, "a kernel with this qdisc", "sudo modprobe sch_tbf sch_htb")
-        )
+        return Unsupported(Problem(place, found, "a kernel with this qdisc", _SHAPERS))
     return KernelRefused(Problem(place, found, "the kernel to accept it", _HINTS.get(number, "")))
