@@ -152,9 +152,10 @@ def kind(frame: Frame) -> str:
         return ""
     if number == _IGMP:
         return ""
-    # of both ends' ports the one that is known: others are drawn, above it
-    ports = (int.from_bytes(rest[at : at + 2], "big") for at in (0, 2))
-    port = f" {min(ports)}" if number in (6, 17) else ""
+    # a tunnel in UDP draws the port it comes from, Geneve any; a connection one above the known
+    ports = [int.from_bytes(rest[at : at + 2], "big") for at in (0, 2)]
+    known = {6: min(ports), 17: ports[1]}
+    port = f" {known[number]}" if number in known else ""
     return _NAMES.get(number, str(number)) + port
 
 

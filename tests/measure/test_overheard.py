@@ -34,8 +34,8 @@ def test_a_payload_is_known_by_its_mark_wherever_it_stands() -> None:
 
 
 def test_a_kind_is_the_outer_protocol_and_the_known_port() -> None:
-    assert kind(ipv4(17, ports(40000, 51820))) == "udp 40000"
-    assert kind(ipv4(17, ports(51820, 52000))) == "udp 51820"
+    assert kind(ipv4(17, ports(40000, 51820))) == "udp 51820"
+    assert kind(ipv4(17, ports(906, 6081))) == "udp 6081", "Geneve comes from any port"
     assert kind(ipv4(6, ports(7070, 40000), options=bytes(4))) == "tcp 7070"
     assert kind(ipv4(50, b"")) == "esp"
     assert kind(ipv4(4, b"")) == "4"
