@@ -81,7 +81,7 @@ def caption(
     fingerprint = manifest["fingerprint"]
     few, many = min(counts, default=0), max(counts, default=0)
     blocks = str(few) if few == many else f"{few} to {many}"
-    parts = [f"{sentence.rstrip('.')}.", f"n = {blocks} blocks; {marks}."]
+    parts = [f"{sentence.rstrip('.')}.", f"n = {blocks} block{'s' * (blocks != '1')}; {marks}."]
     if few < FEWEST_BLOCKS and "interval" in marks:
         parts.append(f"Below {FEWEST_BLOCKS} blocks the bars are the range, not an interval.")
     if manifest["settings"]["precision"] is not None:

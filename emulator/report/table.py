@@ -55,9 +55,15 @@ def ratios(summary: Mapping[str, Any]) -> Table:
 
 
 def values(summary: Mapping[str, Any]) -> Table:
-    """The absolute medians with their units and intervals (``…`` between the ends of a range)."""
-    rows = []
+    """The absolute medians with their units and intervals (``…`` between the ends of a range).
+
+    A metric that is unsupported everywhere for one reason is one row.
+    """
+    nowhere = _nowhere(summary)
+    rows = [(one, "all", "all", f"unsupported: {why}", "", "", "") for one, why in nowhere.items()]
     for row in summary["cells"]:
+        if row["metric"] in nowhere:
+            continue
         where = (row["metric"], row["arm"], _factors(row["factors"]))
         if row["unsupported"]:
             rows.append((*where, f"unsupported: {row['unsupported']}", "", "", ""))
@@ -81,6 +87,18 @@ def values(summary: Mapping[str, Any]) -> Table:
     headings = ("metric", "mode", "factors", "median", "95 % interval", "unit", "n")
     right = frozenset({"median", "95 % interval", "n"})
     return Table(headings, tuple(rows), right, summary["bench"])
+
+
+def _nowhere(summary: Mapping[str, Any]) -> dict[str, str]:
+    """Why, by metric, for those with several cells of which none is supported."""
+    reasons: dict[str, list[str]] = {}
+    for row in summary["cells"]:
+        reasons.setdefault(row["metric"], []).append(row["unsupported"])
+    return {
+        metric: found[0]
+        for metric, found in reasons.items()
+        if len(found) > 1 and found[0] and len(set(found)) == 1
+    }
 
 
 def spread(cell: Mapping[str, Any], scale: float = 1.0) -> str:

@@ -25,10 +25,10 @@ METRICS: Final = ("cable_packets", "device_packets", "rules_new_flow", "rules")
 ECHOES: Final = 200
 """For packets of devices: many, since what else is on its way (IPv6 of new devices) counts too."""
 FLOWS: Final = 3
-"""New flows; the least of them counts.  A tunnel of frames carries pods' ARP as well, and its
-packets are told from those of echoes by nothing that a trace shows."""
-TRACED: Final = 40
-"""For rules, beyond the first: few, since each rule is a line."""
+"""For rules: new flows; the least of them counts.  A tunnel of frames carries pods' ARP as well,
+and its packets are told from those of echoes by nothing that a trace shows."""
+TRACED: Final = 15
+"""Echoes of a flow beyond its first: few, since each rule is a line."""
 UNTIL_S: Final = 60.0
 TRACE: Final = "/run/podwire-trace"
 _TABLE: Final = "podwire-trace"
@@ -81,13 +81,13 @@ def rules(cell: Cell) -> Measured:
             running.append(node.start(["sh", "-c", f"exec nft monitor trace > {TRACE}"]))
         for node in nodes:
             wait.until(partial(_subscribed, node), UNTIL_S, "nft traces", place=node.name)
-        seen = []
-        for number in range(1 + FLOWS):
-            _ping(cell, 1)
-            seen.append(_seen(nodes, number + 1))
-        new = min((after - before for before, after in pairwise(seen)), key=Counter.total)
-        _ping(cell, 1 + TRACED)
-        rest = _seen(nodes, 2 + FLOWS) - seen[-1] - new
+        seen: list[Counter[str]] = []
+        for echoes in (1, *FLOWS * [1], *FLOWS * [1 + TRACED]):
+            _ping(cell, echoes)
+            seen.append(_seen(nodes, len(seen) + 1))
+        flows = [after - before for before, after in pairwise(seen)]
+        new = min(flows[:FLOWS], key=Counter.total)
+        rest = min(flows[FLOWS:], key=Counter.total) - new
         raw |= {f"trace-{node.name}.txt": node.read_file(TRACE) for node in nodes}
         return Measured(
             (

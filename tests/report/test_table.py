@@ -111,3 +111,15 @@ def test_what_the_bench_lacks_is_a_row_and_the_bench_is_named_in_every_form() ->
     assert table.csv(shown).splitlines()[1].endswith(',"vm (tcg, QEMU 7.2.22)"')
     assert "\n\\multicolumn{7}{l}{Bench: vm (tcg, QEMU 7.2.22)} \\\\\n" in table.latex(shown)
     assert "ench" not in table.csv(table.values(SUMMARY))
+
+
+def test_a_metric_that_no_mode_supports_is_one_row() -> None:
+    why = "needs KVM or --on virtual"
+    lacking = SUMMARY["cells"][0] | {"median": None, "unsupported": why}
+    cells = [lacking, SUMMARY["cells"][1], lacking | {"arm": "host-gw"}]
+    assert [row[:4] for row in table.values(SUMMARY | {"cells": cells}).rows] == [
+        ("throughput_bit_s", "all", "all", f"unsupported: {why}"),
+        ("tcp_rtt_p50_us", "vxlan", "", "33.3"),
+    ]
+    cells[2] = lacking | {"arm": "host-gw", "unsupported": "no such device"}
+    assert len(table.values(SUMMARY | {"cells": cells}).rows) == 3
