@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-from emulator.bench import frames, machine
+from emulator.bench import frames, machine, trouble
 from emulator.bench.frames import Kind, Order
 from emulator.bench.guest import BOOT_S, Guest
 from emulator.errors import PodwireError, Problem
@@ -25,15 +25,6 @@ from emulator.substrate import runtime
 _ASK_S = 20.0
 _SILENT_S = 180.0
 _LOOK_S = 1.0
-_TAIL = 12
-
-
-class Ended(PodwireError):
-    """The guest has ended, though a command was running in it."""
-
-
-class NotBegun(Ended):
-    """It had ended before it took the command."""
 
 
 Write = Callable[[int, bytes], None]
@@ -64,7 +55,7 @@ def run(
     """
     with ExitStack() as stack:
         link = stack.enter_context(_port(guest))
-        said = len(_said(guest))
+        said = len(trouble.said(guest))
         wake, woken = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         stack.callback(os.close, wake)
         stack.callback(os.close, woken)
@@ -77,18 +68,8 @@ def run(
                 stack.enter_context(_raw())
 
         code = one.serve(wake, stdin, listen)
-    if code == -signal.SIGKILL and (killed := _out_of_memory(guest, said)):
-        mib = int(guest.facts.get("memory_mib", machine.memory_mib()))
-        raise PodwireError(
-            Problem("the guest", f"out of memory: {killed}", f"{mib} MiB to do",
-                    f"a smaller cluster, or PODWIRE_VM_MEMORY={2 * mib} (MiB) after podwire vm "
-                    "down")
-        )  # fmt: skip
-    if code == -signal.SIGILL:
-        raise PodwireError(
-            Problem("the guest", f"{order.argv[0]} ended by an instruction that its CPU has not",
-                    f"programs for {machine.CPU}", "a build of it for any x86-64")
-        )  # fmt: skip
+    if code < 0:
+        trouble.raise_if_known(guest, -code, order.argv[0], said)
     return code if code >= 0 else 128 - code
 
 
@@ -162,7 +143,7 @@ class _Session:
                 if booting and self._begun is None:
                     listen()
             elif quiet_s > (patience := BOOT_S if self._begun is not None else _SILENT_S):
-                raise silent(self._guest, patience)
+                raise trouble.silent(self._guest, patience)
             elif self._begun is None and quiet_s - asked_s > _ASK_S:
                 asked_s = quiet_s
                 self._to_send += frames.frame(Kind.PING)
@@ -199,9 +180,9 @@ class _Session:
             raise self._lost()
         return more
 
-    def _lost(self) -> Ended:
-        error = ended(self._guest)
-        return NotBegun(*error.problems) if self._begun is not None else error
+    def _lost(self) -> trouble.Ended:
+        error = trouble.ended(self._guest)
+        return trouble.NotBegun(*error.problems) if self._begun is not None else error
 
     def _answer(self, more: bytes) -> int | None:
         """Pass on what has come; the return code when the command has ended."""
@@ -225,14 +206,14 @@ def _minded(number: signal.Signals) -> bool:
 
 @contextmanager
 def _port(guest: Guest) -> Iterator[socket.socket]:
-    """A connection to a port of the guest that no other command uses. PodwireError, Ended."""
+    """A connection to a port of the guest that no command uses. PodwireError when there is none."""
     with ExitStack() as stack:
         try:
             folder = os.open(guest.folder, os.O_PATH | os.O_CLOEXEC)
             stack.callback(os.close, folder)
             number = _free(folder, stack)
         except FileNotFoundError:  # it has left, with its folder
-            raise NotBegun(*ended(guest).problems) from None
+            raise trouble.NotBegun(*trouble.ended(guest).problems) from None
         except OSError as error:
             raise runtime.unusable(guest.folder, error) from error
         yield stack.enter_context(_connected(guest, f"/proc/self/fd/{folder}/port-{number}"))
@@ -267,9 +248,9 @@ def _connected(guest: Guest, path: str) -> Iterator[socket.socket]:
                 break
             except (FileNotFoundError, ConnectionRefusedError):
                 if not _kept(guest):
-                    raise NotBegun(*ended(guest).problems) from None
+                    raise trouble.NotBegun(*trouble.ended(guest).problems) from None
                 if time.monotonic() > deadline:
-                    raise silent(guest, BOOT_S) from None
+                    raise trouble.silent(guest, BOOT_S) from None
                 time.sleep(0.05)
         yield link
 
@@ -303,39 +284,3 @@ def window() -> tuple[int, int]:
     """Rows and columns of the terminal."""
     size = os.get_terminal_size(sys.stdin.fileno())
     return size.lines, size.columns
-
-
-def ended(guest: Guest) -> Ended:
-    """The error for a guest that is gone, in the words of its console."""
-    text = _said(guest)
-    found, remedy = "it ended", "podwire vm up starts another"
-    if "Kernel panic" in text:
-        found = "its kernel panicked"
-    elif "terminating on signal" in text or not text:
-        found = "it was ended (podwire vm down, or a signal)"
-    return Ended(Problem("the guest", found + _tail(text), "it to run", remedy))
-
-
-def silent(guest: Guest, seconds: float) -> PodwireError:
-    """The error for a guest that hangs."""
-    return PodwireError(
-        Problem("the guest", f"no answer for {seconds:.0f} s{_tail(_said(guest))}", "an answer",
-                "podwire vm down ends it; a machine that is too busy is too slow for it")
-    )  # fmt: skip
-
-
-def _said(guest: Guest) -> str:
-    try:
-        return guest.console.read_text(errors="replace")
-    except OSError:
-        return ""
-
-
-def _tail(text: str) -> str:
-    lines = [line.rstrip() for line in text.splitlines() if line.strip()][-_TAIL:]
-    return "".join(f"\n    | {line}" for line in lines) + ("\n   " if lines else "")
-
-
-def _out_of_memory(guest: Guest, after_b: int) -> str:
-    lines = _said(guest)[after_b:].splitlines()
-    return next((line.strip() for line in lines if "Out of memory: Killed" in line), "")

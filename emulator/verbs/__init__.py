@@ -38,9 +38,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Run the verb; only its own module is loaded."""
     verb = arguments.verb
     if hasattr(arguments, "on") and verb not in ("run", "ls"):  # they have something to do here
-        from emulator.verbs import guest
+        from emulator.verbs import benches, guest
 
-        if guest.where(arguments) == "vm":
+        if benches.where(arguments) == "vm":
             return guest.forward(arguments, arguments.words)
     module = import_module(f"emulator.verbs.{_MODULES[verb]}")
     function = getattr(module, f"{verb}_")

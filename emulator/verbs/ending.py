@@ -8,7 +8,7 @@ import time
 from emulator.errors import PodwireError, Problem
 from emulator.substrate import lab as labs
 from emulator.substrate import runtime
-from emulator.verbs import guest
+from emulator.verbs import benches, guest
 
 
 def down_(arguments: argparse.Namespace) -> int:
@@ -22,7 +22,7 @@ def down_(arguments: argparse.Namespace) -> int:
             print(f"{world.name} is down ({time.perf_counter() - began:.3f} s)")
         except PodwireError as error:
             problems += error.problems
-    both = arguments.all and guest.asked(arguments) in ("", "auto")
+    both = arguments.all and benches.asked(arguments) in ("", "auto")
     code = guest.end_labs() if both else 0
     if problems:
         raise PodwireError(*problems)

@@ -16,14 +16,14 @@ from contextlib import suppress
 
 import emulator
 from emulator.bench import guest as guests
-from emulator.bench import session
+from emulator.bench import session, trouble
 from emulator.bench.agent import HOLD
 from emulator.bench.frames import Order
 from emulator.bench.machine import SURROUNDINGS
-from emulator.errors import LabGone, Problem, SpecError, Unsupported
+from emulator.errors import LabGone, Problem, SpecError
 from emulator.patience import EMULATED, VARIABLE
 from emulator.patience import bench as facts_of_bench
-from emulator.substrate import compiler, runtime
+from emulator.substrate import compiler
 from emulator.verbs.output import as_json
 
 _MODULES = (
@@ -41,9 +41,9 @@ _MODULES = (
 _HERE = ("PODWIRE_RUN", "PODWIRE_ON", "XDG_RUNTIME_DIR", "TMPDIR", "PATH")
 """Settings that mean something on the host alone."""
 _INTERACTIVE = ("exec", "shell", "cli", "vm")
-_BOOTS = ("up", "run", "doctor")
+MAKING = ("up", "run", "doctor")
+"""Verbs that need no lab to be there."""
 _STARTING_S = 60.0
-BENCHES = ("native", "vm", "auto")
 
 Write = Callable[[int, bytes], None]
 
@@ -63,7 +63,7 @@ def forward(arguments: argparse.Namespace, words: Sequence[str], write: Write | 
         words, call="emulator.cli:main",
         see=[place for path in paths for place in (os.path.dirname(path), path)],
         write=_written(arguments), stdin=arguments.verb in _INTERACTIVE, output=write,
-        boot=arguments.verb in _BOOTS,
+        boot=arguments.verb in MAKING,
     )  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def run(
                     Problem("bench vm", "no guest runs", "a lab in it", "podwire up SPEC --on vm")
                 )
             return _first(order, folders, stdin, output)
-        except session.NotBegun:  # it was about to leave
+        except trouble.NotBegun:  # it was about to leave
             continue
         except guests.Taken:
             if time.monotonic() > deadline:
@@ -262,70 +262,3 @@ def vm_(arguments: argparse.Namespace) -> int:
         print(f"{name:<12} {value}")
     print(f"{'console':<12} {found.console}")
     return 0
-
-
-def where(arguments: argparse.Namespace) -> str:
-    """The bench that a verb is for: as asked, else where its lab is. SpecError."""
-    if in_guest():
-        return "native"
-    bench = asked(arguments)
-    makes = arguments.verb in _BOOTS
-    if bench == "auto" and makes:
-        return _first_that_can(arguments)
-    if bench in ("native", "vm"):
-        return bench
-    if makes or arguments.verb == "ls":
-        return "native"
-    if arguments.verb == "down" and arguments.all:
-        return "native"  # and from there to the other one
-    return _of_lab(arguments.name if arguments.verb == "down" else arguments.lab)
-
-
-def asked(arguments: argparse.Namespace) -> str:
-    """The bench that the command line asks for, or else the environment. SpecError."""
-    bench: str = arguments.on or os.environ.get("PODWIRE_ON", "")
-    if bench and bench not in BENCHES:
-        raise SpecError(
-            Problem("environment: PODWIRE_ON", repr(bench), f"one of {', '.join(BENCHES)}")
-        )
-    return bench
-
-
-def _of_lab(name: str | None) -> str:
-    """Where the lab of that name is, or the only one. SpecError when each bench has one."""
-    here = [world.name for world in runtime.worlds()]
-    if name is None and here:
-        there = [str(row["lab"]) for row in labs()]
-        if there:
-            names = ", ".join([*here, *(f"{one} (vm)" for one in there)])
-            hint = "name it: --lab NAME (podwire down NAME), or say --on"
-            raise SpecError(Problem("lab", f"several: {names}", "one", hint))
-    if name in here or (name is None and here) or guests.find() is None:
-        return "native"
-    return "vm"
-
-
-def _first_that_can(arguments: argparse.Namespace) -> str:
-    """``native``, unless this kernel lacks what the spec needs; says which and why."""
-    if getattr(arguments, "spec", None) is None:
-        if arguments.verb == "run":
-            _say("bench native: what this kernel lacks are rows of their own; --on vm has all")
-        return "native"
-    from emulator.compile import compile_spec
-    from emulator.doctor import lacking
-    from emulator.needs import needs
-    from emulator.verbs.specs import load
-
-    if not hasattr(arguments, "set"):
-        arguments.set = []
-    wanted = needs(entry.resource for entry in compile_spec(load(arguments)))
-    try:
-        missing = lacking(wanted)
-    except Unsupported as error:  # no namespaces at all
-        _say(f"bench vm: {error}")
-        return "vm"
-    if missing:
-        _say(f"bench vm: this kernel has no {', no '.join(missing)}")
-        return "vm"
-    _say("bench native: this kernel has all that the spec needs")
-    return "native"

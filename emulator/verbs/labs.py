@@ -8,7 +8,7 @@ import time
 
 from emulator.cluster import Cluster, running
 from emulator.errors import PodwireError, Problem
-from emulator.verbs import guest
+from emulator.verbs import benches, guest
 from emulator.verbs.output import as_json, counted, progress, table
 from emulator.verbs.specs import load
 from emulator.verify import Report
@@ -42,7 +42,7 @@ def _warn(cluster: Cluster) -> None:
 
 def ls_(arguments: argparse.Namespace) -> int:
     """All labs of this user, with what is wrong in them."""
-    bench = "native" if guest.in_guest() else guest.asked(arguments)
+    bench = "native" if guest.in_guest() else benches.asked(arguments)
     rows: list[dict[str, object]] = [] if bench == "vm" else _labs()
     if bench != "native":
         rows += guest.labs()

@@ -37,7 +37,8 @@ def run_(arguments: argparse.Namespace) -> int:
     experiments = import_module("experiments")
     if arguments.experiment is None:
         return _list(experiments.TABLE, arguments.output)
-    from emulator.verbs.guest import has_speed, where
+    from emulator.verbs.benches import where
+    from emulator.verbs.guest import has_speed
 
     name: str = arguments.experiment
     interrupt = Interrupt()

@@ -19,7 +19,7 @@ from callers import KINDS, SPEC, Caller
 from terminal import Terminal
 from waiting import until
 
-from emulator.bench import guest, machine, session
+from emulator.bench import guest, machine, session, trouble
 
 pytestmark = pytest.mark.vm
 
@@ -179,7 +179,7 @@ def test_one_that_hangs_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with link:
         (pid,) = until(lambda: qemu(host) or _held(started), "QEMU runs", 20)
         os.kill(pid, signal.SIGSTOP)
-        error = session.silent(started, 1.0)
+        error = trouble.silent(started, 1.0)
         with pytest.raises(type(error), match="no answer for 1 s"):
             session.run(started, _nothing(), stdin=False, begun=lambda: None)
     until(lambda: not Path(f"/proc/{pid}").exists(), "QEMU gone", 20)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from emulator.bench import machine, session
+from emulator.bench import machine, trouble
 from emulator.bench.guest import Guest
 from emulator.errors import Unsupported
 
@@ -70,12 +70,12 @@ def test_memory_that_is_none(text: str, monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_guest_that_has_ended_is_told_by_its_console(tmp_path: Path) -> None:
     guest = Guest(tmp_path, {})
     guest.console.write_text("\n".join(f"line {i}" for i in range(30)))
-    assert "| line 29" in str(session.ended(guest))
-    assert "line 9\n" not in str(session.ended(guest))
+    assert "| line 29" in str(trouble.ended(guest))
+    assert "line 9\n" not in str(trouble.ended(guest))
     guest.console.write_text("x\nKernel panic - not syncing: sysrq triggered crash\n")
-    assert "its kernel panicked" in str(session.ended(guest))
+    assert "its kernel panicked" in str(trouble.ended(guest))
     guest.console.unlink()
-    assert "podwire vm up starts another" in str(session.ended(guest))
+    assert "podwire vm up starts another" in str(trouble.ended(guest))
 
 
 def test_machine_and_cpu_are_pinned() -> None:

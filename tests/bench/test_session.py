@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from waiting import until
 
-from emulator.bench import frames, session
+from emulator.bench import frames, session, trouble
 from emulator.bench.frames import Kind, Order
 from emulator.bench.guest import Guest
 
@@ -139,7 +139,7 @@ def test_silence_is_the_guests_and_not_ours(
 
 def test_all_ports_taken_and_a_guest_that_has_left(tmp_path: Path) -> None:
     one = Guest(tmp_path / "gone", {})
-    with pytest.raises(session.NotBegun):
+    with pytest.raises(trouble.NotBegun):
         session.run(one, ORDER, stdin=False, begun=lambda: None)
     held = [os.open(tmp_path / f"busy-{n}", os.O_RDWR | os.O_CREAT) for n in range(8)]
     for fd in held:

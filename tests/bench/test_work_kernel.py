@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from world import in_a_world
 
-from emulator.bench import frames, work
+from emulator.bench import child, frames, work
 from emulator.bench.frames import Kind, Order
 from emulator.substrate import libc
 
@@ -140,7 +140,7 @@ def test_who_comes_before_the_other_is_seen_to_have_gone() -> None:
 def test_what_of_the_host_is_seen() -> None:
     def body() -> None:
         host, own = Path("/run/host"), Path("/run/own")
-        work.HOST = host
+        child.HOST = host
         theirs = Path(f"{host}{own}")
         for folder in (theirs / "specs", theirs / "results", own):
             folder.mkdir(parents=True)
@@ -153,14 +153,14 @@ def test_what_of_the_host_is_seen() -> None:
         (theirs / "link").symlink_to(own / "results")
         (own / "guests").write_text("its own")
         for _ in range(2):  # what one command was shown is no obstacle to the next
-            child = os.fork()
-            if child == 0:
+            pid = os.fork()
+            if pid == 0:
                 try:
                     _shown(own)
                     os._exit(0)
                 finally:
                     os._exit(1)
-            assert os.waitpid(child, 0)[1] == 0
+            assert os.waitpid(pid, 0)[1] == 0
         assert (theirs / "results" / "made").read_text() == "made"
 
     in_a_world(body)
@@ -171,7 +171,7 @@ def _shown(own: Path) -> None:
     libc.mount("none", "/", "", libc.MS_REC | libc.MS_PRIVATE)
     names = ("", "/spec.yaml", "/specs", "/results", "/link", "/nothing")
     for name in names:
-        work.show(f"{own}{name}", write=name == "/results")
+        child.show(f"{own}{name}", write=name == "/results")
     assert (own / "spec.yaml").read_text() == "one"
     assert (own / "specs" / "spec.yaml").read_text() == "two"
     assert (own / "guests").read_text() == "its own", "its folder is not hidden"
