@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from emulator.plan.resources import (
+    Cutter,
     Htb,
     NftTable,
     Qdisc,
@@ -47,6 +48,8 @@ def _need(r: Resource) -> str:
     match r:
         case Tunnel():
             return r.device if r.device in _TUNNELS else _BY_KIND.get(r.device, "")
+        case Cutter():
+            return "tbf"
         case Qdisc():
             return r.discipline
         case Htb():

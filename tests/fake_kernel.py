@@ -19,10 +19,11 @@ from emulator.errors import KernelRefused, Problem
 from emulator.family import IPV4, IPV6, LEAST_MTU_B, Family, family
 from emulator.plan import Op
 from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
-from emulator.plan.resources import BORN as BORN_TUNNELS
 from emulator.plan.resources import (
+    BELOW_CUTTER,
     Addr,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -52,10 +53,11 @@ from emulator.plan.resources import (
     multipath,
     veth,
 )
+from emulator.plan.resources import BORN as BORN_TUNNELS
 from emulator.plan.text import line
 from emulator.plan.xfrm import XfrmPolicy, XfrmState
 
-_SHAPERS = (Qdisc, Netem, Htb, TcClass, TcFilter)
+_SHAPERS = (Cutter, Qdisc, Netem, Htb, TcClass, TcFilter)
 _ROWS = (Addr, Neigh, Fdb, Route, Rule, *_SHAPERS)
 
 _MADE = (
@@ -436,9 +438,11 @@ class FakeKernel:
                 raise _refused(r, errno.EINVAL)
         if type(r) in (TcClass, TcFilter) and not self._root(r.ns, r.dev):  # type: ignore[union-attr]
             raise _refused(r, errno.ENOENT if type(r) is TcClass else errno.EINVAL)
-        if type(r) is Qdisc and r.parent:
+        if type(r) in (Qdisc, Netem) and r.parent:  # type: ignore[union-attr]
             above = tables.get((r.ns, "netem", r.dev))
-            if type(above) is not Netem or r.parent != f"{above.handle}1":
+            below = {f"{above.handle}1"} if type(above) is Netem else set()
+            below |= {BELOW_CUTTER} if (r.ns, "cutter", r.dev) in tables else set()  # type: ignore[union-attr]
+            if r.parent not in below:  # type: ignore[union-attr]
                 raise _refused(r, errno.ENOENT)
         if type(r) in (Addr, Neigh, Fdb, Rule, TcFilter) and r.key in tables:
             raise _refused(r, errno.EEXIST)
@@ -546,6 +550,8 @@ class FakeKernel:
             ):
                 raise _refused(r, errno.EBUSY)
             del space.tables[r.key]
+            if type(r) is Cutter:
+                self._drop(r.ns, lambda o: type(o) in (Netem, Qdisc) and o.dev == r.dev)
             if type(r) is Netem:
                 self._drop(r.ns, lambda o: type(o) is Qdisc and o.dev == r.dev)
             if type(r) is Htb:
@@ -565,6 +571,7 @@ class FakeKernel:
                 Fou: errno.EINVAL,
                 Qdisc: errno.EINVAL,
                 Netem: errno.EINVAL,
+                Cutter: errno.EINVAL,
                 Htb: errno.EINVAL,
                 XfrmState: errno.ESRCH,
                 TcFilter: errno.ENOENT if self._root(r.ns, getattr(r, "dev", "")) else errno.EINVAL,

@@ -13,9 +13,11 @@ from emulator.plan import Op
 from emulator.plan.converge import Machine
 from emulator.plan.ovs import OvsDatapath, OvsVport, OvsVxlan
 from emulator.plan.resources import (
+    BELOW_CUTTER,
     FLOOD,
     Addr,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -121,6 +123,9 @@ FDB = Fdb("a", "vx", "02:00:00:00:00:09", "10.0.0.9")
 RULE = Rule("a", 100, "from 10.0.0.0/24", 100)
 TBF = Qdisc("a", "x", "tbf", 100_000_000, 68000, 380500)
 HTB = Qdisc("a", "x", "htb", 100_000_000, 68000, 380500)
+CUTTER = Cutter("a", "x", 1600)
+CUT = TBF._replace(parent=BELOW_CUTTER)
+CUT_HTB = HTB._replace(parent=BELOW_CUTTER)
 ROOT = Htb("a", "x", 0x30)
 SLOW = TcClass("a", "x", 1, 12_345_000, 1600)
 FAST = TcClass("a", "x", 0x10, 40_000_000_000, 1605)
@@ -354,6 +359,16 @@ def _scenarios() -> Iterable[Scenario]:
     )
     yield s("htb in place of tbf", (*WIRED, TBF), (*remove(TBF), *make(HTB)))
     yield s("no such shaper to remove", WIRED, remove(TBF), "EINVAL")
+    yield s("a cutter", WIRED, make(CUTTER))
+    yield s("a cutter of longer frames, in place", (*WIRED, CUTTER, CUT),
+            (change(CUTTER, CUTTER._replace(frame_b=9200)),))  # fmt: skip
+    yield s("a cutter above a tbf", WIRED, make(CUTTER, CUT))
+    yield s("a cutter above an htb", WIRED, make(CUTTER, CUT_HTB))
+    yield s("a cutter takes what is below along", (*WIRED, CUTTER, CUT_HTB), remove(CUTTER))
+    yield s("a cutter, and the tbf below another one", (*WIRED, CUTTER, CUT),
+            (*remove(CUT), *make(CUT._replace(rate_bit=10**9))))  # fmt: skip
+    yield s("a cutter that is not there", WIRED, make(CUT), "ENOENT")
+    yield s("no such cutter to remove", WIRED, remove(CUTTER), "EINVAL")
 
     yield s("classes and filters", WIRED, make(*SHAPED[len(WIRED) :]))
     yield s("classes and filters go with their root", SHAPED, remove(ROOT))
@@ -615,6 +630,13 @@ def _scenarios_of_netem() -> Iterable[Scenario]:
             (change(LATE, LATE._replace(delay_us=20_000)),))  # fmt: skip
     yield s("netem: a tbf below", WIRED, make(LATE, SLOWED))
     yield s("netem: an htb below", WIRED, make(BURSTS, SLOWED_HTB))
+    cut = LATE._replace(parent=BELOW_CUTTER)
+    yield s("netem: below a cutter, with a tbf", WIRED, make(CUTTER, cut, SLOWED))
+    yield s("netem: goes with the cutter above", (*WIRED, CUTTER, cut, SLOWED), remove(CUTTER))
+    yield s("netem: less of it below a cutter", (*WIRED, CUTTER, cut),
+            (change(cut, cut._replace(delay_us=0)),))  # fmt: skip
+    yield s("netem: out of the row", (*WIRED, CUTTER, cut, SLOWED), (*remove(SLOWED), *remove(cut),
+            *make(CUT)))  # fmt: skip
     yield s("netem: takes what is below along", (*WIRED, BURSTS, SLOWED_HTB), remove(BURSTS))
     yield s("netem: without what was below", (*WIRED, LATE, SLOWED), remove(SLOWED))
     yield s("netem: nothing to remove", WIRED, remove(LATE), "EINVAL")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from math import log
+from typing import Literal
 
 import pytest
 from hypothesis import example, given, settings
@@ -17,14 +18,14 @@ from emulator.ipam import allocate
 from emulator.oracle import Probe, predict
 from emulator.oracle.chance import Chances
 from emulator.plan import diff
-from emulator.plan.resources import Netem, Qdisc
+from emulator.plan.resources import Cutter, Netem, Qdisc, cutter_burst_b
 from emulator.spec import load_text
 from emulator.spec.limits import RATE_BITS, SLOWEST_BITS
 from emulator.spec.link_values import LONGEST_JITTER_US
 from emulator.spec.media import media
 from emulator.spec.medium import CERTAIN, Delay, Ends, Loss, Medium, Rate, Reorder
 from emulator.spec.resolved import Links, ResolvedSpec
-from emulator.substrate import decode, encode, netem, rtnl
+from emulator.substrate import netem, rtnl, shaper
 from emulator.substrate.netlink import attributes
 from emulator.substrate.refusal import refused
 
@@ -76,17 +77,40 @@ def test_a_point_to_point_link_delays_once_each_way() -> None:
 
 
 def test_a_rate_alone_needs_no_netem() -> None:
-    (only,) = shaped("n1", "eth0", Medium(Rate(10**8, "tbf"), Delay(0), Loss(0)), LINKS)
-    assert only == Qdisc("n1", "eth0", "tbf", 10**8, 68000, 380500)
+    cutter, only = shaped("n1", "eth0", Medium(Rate(10**8, "tbf"), Delay(0), Loss(0)), LINKS)
+    assert cutter == Cutter("n1", "eth0", 1600)
+    assert only == Qdisc("n1", "eth0", "tbf", 10**8, 68000, 380500, "9:1")
 
 
 def test_the_shaper_stands_below_netem_and_is_the_same_as_alone() -> None:
     rate = Rate(10**8, "htb")
-    (alone,) = shaped("n1", "eth0", Medium(rate), LINKS)
-    above, below = shaped("n1", "eth0", LATE._replace(rate=rate), LINKS)
+    cutter, alone = shaped("n1", "eth0", Medium(rate), LINKS)
+    first, above, below = shaped("n1", "eth0", LATE._replace(rate=rate), LINKS)
+    assert first == cutter
     assert isinstance(above, Netem) and isinstance(below, Qdisc)
-    assert (above.handle, below.parent) == ("10:", "10:1")
-    assert below._replace(parent="") == alone
+    assert (above.parent, above.handle, below.parent) == ("9:1", "10:", "10:1")
+    assert below._replace(parent="9:1") == alone
+
+
+@pytest.mark.parametrize("offload", ["full", "off"])
+def test_what_is_to_stay_whole_or_is_single_frames_is_not_cut(
+    offload: Literal["full", "off"],
+) -> None:
+    links = LINKS._replace(offload=offload)
+    (alone,) = shaped("n1", "eth0", Medium(Rate(10**8, "tbf")), links)
+    above, below = shaped("n1", "eth0", LATE._replace(rate=Rate(10**8, "tbf")), links)
+    assert (alone.parent, above.parent, below.parent) == ("", "", "10:1")  # type: ignore[union-attr]
+
+
+@given(st.integers(68, 65535))
+def test_a_cutter_lets_every_frame_pass_and_no_two(mtu: int) -> None:
+    links = LINKS._replace(mtu=mtu)
+    cutter, _ = shaped("n1", "eth0", Medium(Rate(10**8, "tbf")), links)
+    assert isinstance(cutter, Cutter)
+    assert cutter_burst_b(cutter) >= mtu + 14
+    assert cutter_burst_b(cutter) < 2 * mtu or mtu < 614
+    message = shaper.cutter(cutter, lambda ns, name: 7, True)
+    assert [*shaper.read("n1", [(message.kind, message.body)], [], {7: "eth0"})] == [cutter]
 
 
 disciplines = st.sampled_from(["tbf", "htb"])
@@ -103,10 +127,10 @@ def test_every_rate_is_one_that_the_kernel_can_be_told_and_tells(
     above = [Netem("n1", "eth0", 1000, 1)] if late else []
     one = shape("n1", "eth0", rate, mtu)._replace(parent="10:1" if late else "")
     told = [netem.message(r, lambda ns, name: 7, True) for r in above]
-    told += encode.qdisc(one, lambda ns, name: 7, True)
+    told += shaper.qdisc(one, lambda ns, name: 7, True)
     dump = [(m.kind, m.body) for m in told if m.kind == rtnl.RTM_NEWQDISC]
     classes = [(m.kind, m.body) for m in told if m.kind == rtnl.RTM_NEWTCLASS]
-    assert [*decode.qdiscs("n1", dump, classes, {7: "eth0"})] == [*above, one]
+    assert [*shaper.read("n1", dump, classes, {7: "eth0"})] == [*above, one]
 
 
 @given(st.integers(SLOWEST_BITS, max(RATE_BITS.values())))
@@ -168,7 +192,8 @@ def test_what_the_kernel_is_told_reads_as_it_was(
     one = bare._replace(gilbert_ppb=burst) if bursts else bare._replace(loss_ppb=loss)
     body = netem.message(one, lambda ns, name: 7, True).body
     handle = int.from_bytes(body[8:12], "little")
-    assert netem.read("n1", "eth0", handle, attributes(body, 20)[rtnl.TCA_OPTIONS]) == one
+    options = attributes(body, 20)[rtnl.TCA_OPTIONS]
+    assert netem.read("n1", "eth0", handle, options, one.parent) == one
 
 
 def test_another_delay_is_one_operation_and_in_place() -> None:

@@ -4,6 +4,7 @@ and changed while packets are on their way."""
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,13 +14,14 @@ import pytest
 from small_plans import of_a_kernel
 from world import FILES, NAMES, in_a_world, kernel
 
-from emulator.cluster import Cluster
+from emulator.cluster import Cluster, Place
 from emulator.compile import compile_spec
 from emulator.ipam import allocate
+from emulator.measure import wait
 from emulator.oracle import predict
 from emulator.plan import deviations
 from emulator.plan.script import script
-from emulator.spec import load
+from emulator.spec import load, load_text
 from emulator.spec.medium import CERTAIN, Delay, Ends, Loss, Medium
 from emulator.spec.resolved import ResolvedSpec
 from experiments.links.flow import Ends as FlowEnds
@@ -27,6 +29,23 @@ from experiments.links.flow import Ends as FlowEnds
 pytestmark = pytest.mark.full_kernel
 
 WAN = load(Path(__file__).parents[1] / "topologies" / "wan.yaml")
+
+
+TUNNELLED = """\
+apiVersion: podwire/v1
+kind: Cluster
+metadata: {name: tunnelled}
+spec:
+  network: {plugin: flannel, backend: ipip}
+  congestionControl: cubic
+  underlay:
+    segments:
+      a: {cidr: 192.168.50.0/24}
+      b: {cidr: 192.168.60.0/24}
+    routers: {core: {segments: [a, b], links: {b: {rate: 10mbit, delay: 5ms}}}}
+  nodes: {count: 2, spread: [a, b]}
+  pods: {perNode: 1}
+"""
 
 
 def with_line(medium: Medium) -> ResolvedSpec:
@@ -85,6 +104,29 @@ def test_heavy_loss_is_as_predicted(lab: Cluster, loss: int, outcome: str) -> No
     lab.apply(spec)
     report = lab.verify()
     assert report.good, report
+
+
+def test_a_shaper_behind_gro_weighs_every_frame_of_a_tunnel() -> None:
+    """A router's GRO makes packets of up to 64 KiB of a stream in IPIP; what the kernel guesses of
+    their headers is a fiftieth too little."""
+    with Cluster(load_text(TUNNELLED), "links-cut") as cluster:
+        server, client = cluster.pod("n2-p1"), cluster.pod("n1-p1")
+        listens = server.start(["iperf3", "-s", "-1"])
+        wait.listening(server, "tcp", 5201, deadline_s=60.0, server=listens)
+        core = cluster.node("core")
+        before = weighed(core)
+        argv = ["iperf3", "-c", server.ip, "-n", "4M", "-C", "cubic"]
+        assert client.run(argv, timeout_s=120.0).returncode == 0
+        counted, sent = (now - then for now, then in zip(weighed(core), before, strict=True))
+    assert counted == sent > 4_000_000
+
+
+def weighed(place: Place) -> tuple[int, int]:
+    """Bytes as the qdiscs of ``eth1`` count them, and as the interface does."""
+    told = place.run(["tc", "-s", "qdisc", "show", "dev", "eth1"]).stdout.decode()
+    sent = place.run(["cat", "/sys/class/net/eth1/statistics/tx_bytes"]).stdout
+    (counted,) = set(re.findall(r"Sent (\d+) bytes", told))
+    return int(counted), int(sent)
 
 
 def test_the_script_builds_it_as_well() -> None:

@@ -1,6 +1,11 @@
 """What happens to packets at one end of a cable, as qdiscs; queues and bursts are computed.
 
-``netem`` is the root where there is more than a rate, and the shaper of a rate stands below it:
+Where frames are to be real on the wire (offload ``wire``) a cutter is the root: it makes frames of
+what offloads and GRO have put together, before anything counts, delays or loses it. The kernel
+guesses what the headers of such a packet would be, and misses those of a tunnel; and whoever loses
+it loses up to 64 KiB at once.
+
+``netem`` follows where there is more than a rate, and the shaper of a rate stands below it:
 a packet is first late, lost or doubled, and then waits in a queue of bytes that is as long as
 the rate says, whatever the delay and however small the packets. The other way round the packets
 on their way and those that wait would share one limit of packets; so they would by netem's own
@@ -11,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from emulator.plan.resources import Netem, Qdisc, Resource
+from emulator.plan.resources import BELOW_CUTTER, Cutter, Netem, Qdisc, Resource
 from emulator.spec.limits import RATE_BITS
 from emulator.spec.medium import CERTAIN, Loss, Medium, Rate, slowest_us
 from emulator.spec.resolved import Links
@@ -31,24 +36,31 @@ _SMALLEST_BITS = 60 * 8
 _PACKETS_PER_S = 1_000_000
 """More than one processor core sends through a veth pair, however small they are."""
 
+_HEADER_B = 14
+"""Of Ethernet."""
+
 _HEADROOM_P = 1000
 """Packets that a burst may bring, as netem has it by default and network cards have queues."""
 
 
 def shaped(ns: str, dev: str, medium: Medium, links: Links) -> Iterator[Resource]:
     """The qdiscs of an interface that sends into a cable with this medium; none for a bare one."""
-    if medium.only_rate:
-        if medium.rate:
-            yield shape(ns, dev, medium.rate, links.mtu)
+    if medium.only_rate and not medium.rate:
         return
-    netem = impair(ns, dev, medium, links)
-    yield netem
+    parent = ""
+    if links.offload == "wire":
+        yield Cutter(ns, dev, -(-(links.mtu + _HEADER_B) // 400) * 400)
+        parent = BELOW_CUTTER
+    if not medium.only_rate:
+        netem = impair(ns, dev, medium, links)._replace(parent=parent)
+        yield netem
+        parent = f"{netem.handle}1"
     if medium.rate:
-        yield shape(ns, dev, medium.rate, links.mtu)._replace(parent=f"{netem.handle}1")
+        yield shape(ns, dev, medium.rate, links.mtu)._replace(parent=parent)
 
 
 def shape(ns: str, dev: str, rate: Rate, mtu: int) -> Qdisc:
-    """The root qdisc for a rate.
+    """The qdisc for a rate.
 
     The burst is what the rate sends in one timer tick and never less than the largest
     packet, in whole thousands of bytes (the kernel keeps it as a time, which costs some

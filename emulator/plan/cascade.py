@@ -9,6 +9,7 @@ from emulator.family import IPV4, family
 from emulator.plan.ovs import OvsVport, OvsVxlan
 from emulator.plan.resources import (
     Addr,
+    Cutter,
     Htb,
     Interface,
     Key,
@@ -41,7 +42,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
     a pair together, a VXLAN device with its parent, ports with their datapath, addresses, routes
     and tables with their device, routes and neighbours with the last address of theirs (of IPv4
     alone: those of IPv6 outlive it), classes and filters with their root qdisc, a
-    shaper with the netem above it.
+    shaper with the netem above it, both with the cutter above them.
 
     A pair between a namespace that goes and one that stays is named all the same: the
     kernel takes a namespace apart some time after it was let go, and until then the end
@@ -68,6 +69,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
     bare = _without_address(named, observed)
     unshaped = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Htb}
     calm = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Netem}
+    whole = {(o.ns, o.dev) for key, o in observed.items() if key in named and type(o) is Cutter}
     gone: set[Key] = set()
     for key, r in observed.items():
         if key[1] in _BY_NAME or (key[1] == "device" and key in named):
@@ -84,6 +86,7 @@ def cascade(doomed: Set[Key], observed: Mapping[Key, Resource]) -> Removal:
                 or (at in bare and _needs_address(r))
                 or (at in unshaped and type(r) in (TcClass, TcFilter))
                 or (at in calm and type(r) is Qdisc and r.parent)
+                or (at in whole and type(r) in (Netem, Qdisc))
                 or _port_of(r, devices)
             ):
                 gone.add(key)

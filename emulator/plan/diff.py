@@ -23,6 +23,7 @@ _CHANGED_IN_PLACE = frozenset(
         "interface",
         "route",
         "xfrm-policy",
+        "cutter",
         "netem",
         "class",
         "sysctl",
@@ -127,7 +128,7 @@ def _in_its_own_way(before: Resource, after: Resource) -> bool:
     be on-link, and refuses one that the old route leads to by another device. A netem does not
     forget a table of its jitter."""
     if type(after) is Netem and type(before) is Netem:
-        return after.handle != before.handle
+        return (after.handle, after.parent) != (before.handle, before.parent)
     return (
         type(after) is Route
         and type(before) is Route

@@ -122,6 +122,7 @@ ORDER = {
             "peer",
             "route",
             "rule",
+            "cutter",
             "netem",
             "xfrm-state",
             "xfrm-policy",

@@ -451,13 +451,46 @@ class Fdb(NamedTuple):
         return (self.ns, "fdb", f"{self.dev} {self.lladdr} {self.dst}")
 
 
+class Cutter(NamedTuple):
+    """A root tbf that limits nothing, for what a tbf does besides: a packet of several segments is
+    cut before it is counted, queued, delayed or lost.
+
+    ``frame_b``: what is longer than a frame of so many bytes is cut; a multiple of 400. Other
+    qdiscs stand below it (``BELOW_CUTTER``).
+    """
+
+    ns: str
+    dev: str
+    frame_b: int
+
+    @property
+    def kind(self) -> str:
+        return "cutter"
+
+    @property
+    def key(self) -> Key:
+        return (self.ns, "cutter", self.dev)
+
+
+BELOW_CUTTER = "9:1"
+CUTTER_BIT = 50_000_000_000
+"""Faster than any path of frames; in one tick of the kernel's it sends 400 bytes."""
+CUTTER_LIMIT_B = 10_000_000
+"""Of the queue that it has until something else stands below it."""
+
+
+def cutter_burst_b(cutter: Cutter) -> int:
+    """The tbf's burst: half a tick longer, so that the kernel's roundings change nothing."""
+    return cutter.frame_b + 200
+
+
 class Qdisc(NamedTuple):
-    """The root qdisc of a shaped interface: tbf, or htb with one class that holds the rate and a
-    bfifo for its queue.
+    """What shapes an interface: tbf, or htb with one class that holds the rate and a bfifo for its
+    queue.
 
     ``rate_bit`` in bits per second, a multiple of 8; ``burst_b`` and ``limit_b``, the length of
-    the queue, in bytes. ``parent``: the class of a :class:`Netem` below which it stands,
-    ``10:1``; empty for a root.
+    the queue, in bytes. ``parent``: the class of a :class:`Netem` or a :class:`Cutter` below which
+    it stands, ``10:1``; empty for a root.
     """
 
     ns: str
@@ -482,12 +515,12 @@ NETEM_HANDLES: Mapping[Distribution, int] = {"uniform": 0x10, "normal": 0x11, "p
 
 
 class Netem(NamedTuple):
-    """A root netem: what an interface sends is late, lost, doubled, overtaken or damaged.
+    """A netem: what an interface sends is late, lost, doubled, overtaken or damaged.
 
     ``limit_p`` in packets, chances in parts per billion. Packets are lost each for itself
     (``loss_ppb``), or in bursts (``gilbert_ppb``: the chances that a burst begins and ends).
     ``gap``: of ``reorder_ppb``, 0 where nothing overtakes. ``distribution`` is uniform where
-    ``jitter_us`` is zero.
+    ``jitter_us`` is zero. ``parent``: that of a :class:`Cutter`; empty for a root.
     """
 
     ns: str
@@ -502,6 +535,7 @@ class Netem(NamedTuple):
     reorder_ppb: int = 0
     gap: int = 0
     corrupt_ppb: int = 0
+    parent: str = ""
 
     @property
     def kind(self) -> str:
@@ -737,6 +771,7 @@ Resource = (
     | XfrmSa
     | Neigh
     | Fdb
+    | Cutter
     | Qdisc
     | Netem
     | Htb

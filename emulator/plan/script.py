@@ -19,9 +19,12 @@ from emulator.plan.ovs import ovs_command
 from emulator.plan.plan import Entry, Plan, natural
 from emulator.plan.resources import (
     BORN,
+    CUTTER_BIT,
+    CUTTER_LIMIT_B,
     Addr,
     Attachment,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -47,13 +50,14 @@ from emulator.plan.resources import (
     Vxlan,
     Wireguard,
     WireguardPeer,
+    cutter_burst_b,
 )
 from emulator.plan.text import fou, line, netem, tunnel
 from emulator.plan.xfrm import XfrmPolicy, XfrmState
 from emulator.secrets import private_half, words
 
 _OVERLAYS = ("vxlan", "tunnel", "geneve", "tun", "wireguard")
-_ON_INTERFACE = ("peer", "addr", "netem", "qdisc", "class", "filter")
+_ON_INTERFACE = ("peer", "addr", "cutter", "netem", "qdisc", "class", "filter")
 
 
 _HEAD = """\
@@ -287,9 +291,18 @@ def _rule(r: Rule) -> str:
     return f"{ip} rule add {r.selector} priority {r.priority} table {r.table}\n"
 
 
+def _place(parent: str) -> str:
+    return f"parent {parent}" if parent else "root"
+
+
+def _cutter(r: Cutter) -> str:
+    how = f"rate {CUTTER_BIT}bit burst {cutter_burst_b(r)}b limit {CUTTER_LIMIT_B}b"
+    return f"tc -n {r.ns} qdisc add dev {r.dev} root handle 9: tbf {how}\n"
+
+
 def _qdisc(r: Qdisc) -> str:
     tc, rate = f"tc -n {r.ns}", f"rate {r.rate_bit}bit"
-    place = f"parent {r.parent}" if r.parent else "root"
+    place = _place(r.parent)
     if r.discipline == "tbf":
         shape = f"tbf {rate} burst {r.burst_b}b limit {r.limit_b}b"
         return f"{tc} qdisc add dev {r.dev} {place} handle 1: {shape}\n"
@@ -372,9 +385,11 @@ _COMMANDS: dict[type, Callable[..., str]] = {
     ),
     NftTable: _nft,
     Process: _process,
+    Cutter: _cutter,
     Qdisc: _qdisc,
     Netem: lambda r: (
-        f"tc -n {r.ns} qdisc add dev {r.dev} root handle {r.handle} netem {netem(r)}\n"
+        f"tc -n {r.ns} qdisc add dev {r.dev} {_place(r.parent)} handle {r.handle} "
+        f"netem {netem(r)}\n"
     ),
     Htb: lambda r: f"tc -n {r.ns} qdisc add dev {r.dev} root handle 1: htb default {r.default:x}\n",
     TcClass: _class,

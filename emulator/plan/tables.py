@@ -7,6 +7,7 @@ from emulator.plan.plan import Plan
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     Geneve,
@@ -31,7 +32,7 @@ from emulator.plan.resources import (
 End = tuple[str, str]
 """(namespace, interface)."""
 
-_ON_DEVICE = (Neigh, Fdb, WireguardPeer, Qdisc, Netem, Htb, TcClass, TcFilter)
+_ON_DEVICE = (Neigh, Fdb, WireguardPeer, Cutter, Qdisc, Netem, Htb, TcClass, TcFilter)
 
 
 class Tables:
@@ -52,7 +53,7 @@ class Tables:
         self.routes: list[Route] = []
         self.wireguards: list[Wireguard] = []
         self.on_device: list[
-            Neigh | Fdb | WireguardPeer | Qdisc | Netem | Htb | TcClass | TcFilter
+            Neigh | Fdb | WireguardPeer | Cutter | Qdisc | Netem | Htb | TcClass | TcFilter
         ] = []
         self.sysctls: list[Sysctl] = []
         for entry in plan:

@@ -14,6 +14,7 @@ from emulator.plan.resources import (
     Addr,
     Attachment,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -124,7 +125,11 @@ def _peer(r: WireguardPeer) -> str:
 def _qdisc(r: Qdisc) -> str:
     text = f"{r.ns} qdisc {r.dev} {r.discipline} rate {r.rate_bit}bit burst {r.burst_b}b"
     text += f" limit {r.limit_b}b"
-    return f"{text} parent {r.parent}" if r.parent else text
+    return text + _below(r.parent)
+
+
+def _below(parent: str) -> str:
+    return f" parent {parent}" if parent else ""
 
 
 def netem(r: Netem) -> str:
@@ -210,7 +215,8 @@ _LINES: dict[type[Any], Callable[[Any], str]] = {
     Neigh: lambda r: f"{r.ns} neigh {r.dev} {r.address} lladdr {r.lladdr} permanent",
     Fdb: lambda r: f"{r.ns} fdb {r.dev} {r.lladdr} dst {r.dst} self permanent",
     Qdisc: _qdisc,
-    Netem: lambda r: f"{r.ns} netem {r.dev} {r.handle} {netem(r)}",
+    Cutter: lambda r: f"{r.ns} cutter {r.dev} frames of {r.frame_b}b",
+    Netem: lambda r: f"{r.ns} netem {r.dev} {r.handle} {netem(r)}{_below(r.parent)}",
     Htb: lambda r: f"{r.ns} qdisc {r.dev} htb default {r.default:#x}",
     TcClass: lambda r: (
         f"{r.ns} class {r.dev} 1:{r.minor:x} htb rate {r.rate_bit}bit burst {r.burst_b}b"

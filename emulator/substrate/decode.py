@@ -16,16 +16,14 @@ from typing import NamedTuple
 from emulator.plan.resources import (
     Addr,
     Fdb,
-    Foreign,
     Hop,
     Neigh,
-    Qdisc,
     Resource,
     Route,
     Rule,
     multipath,
 )
-from emulator.substrate import htb, netem, rtnl
+from emulator.substrate import rtnl
 from emulator.substrate.netlink import attributes
 
 Dump = Iterable[tuple[int, bytes]]
@@ -257,68 +255,3 @@ def forwarding(ns: str, dump: Dump, vxlans: Names) -> Iterator[Resource]:
         ):
             lladdr = ":".join(f"{byte:02x}" for byte in found[rtnl.NDA_LLADDR])
             yield Fdb(ns, vxlans[index], lladdr, address(found[rtnl.NDA_DST]))
-
-
-_TCMSG = struct.Struct("=BxxxiIII")
-_BORN = {"noqueue", "pfifo_fast", "fq_codel", "fq", "mq"}
-
-
-def qdiscs(ns: str, dump: Dump, classes: Dump, names: Names) -> Iterator[Resource]:
-    """Root qdiscs that somebody set, and a shaper below a netem; an htb with the one class that
-    holds the rate, or with classes that stand for themselves."""
-    fifo: dict[int, int] = {}
-    roots: list[tuple[int, int, str, bytes]] = []
-    above: dict[int, str] = {}
-    for _, body in dump:
-        _, index, handle, parent, _ = _TCMSG.unpack_from(body)
-        found = attributes(body, 20)
-        kind = found[rtnl.TCA_KIND].rstrip(b"\0").decode()
-        options = found.get(rtnl.TCA_OPTIONS, b"")
-        if kind == "bfifo" and parent == 0x00010001:
-            fifo[index] = _u32(options)
-        elif kind == "netem" and parent == rtnl.TC_H_ROOT:
-            above[index] = f"{handle >> 16:x}:1"
-            yield netem.read(ns, names.get(index, "?"), handle, options)
-        elif kind not in _BORN or handle:
-            roots.append((index, parent, kind, options))
-    rates: dict[int, dict[int, bytes]] = {}
-    own: dict[int, list[tuple[int, bytes]]] = {}
-    if any(kind == "htb" for _, _, kind, _ in roots):
-        for number, body in classes:
-            _, index, handle, _, _ = _TCMSG.unpack_from(body)
-            own.setdefault(index, []).append((number, body))
-            if handle == 0x00010001:
-                rates[index] = attributes(attributes(body, 20).get(rtnl.TCA_OPTIONS, b""))
-    for index, parent, kind, options in roots:
-        dev = names.get(index, "?")
-        under = above.get(index, "") if parent != rtnl.TC_H_ROOT else ""
-        if under and parent == int(under[:-2], 16) << 16 | 1:
-            parent = rtnl.TC_H_ROOT
-        if kind == "tbf" and parent == rtnl.TC_H_ROOT:
-            found = attributes(options)
-            parms = found[rtnl.TCA_TBF_PARMS]
-            rate = _rate(parms, found.get(rtnl.TCA_TBF_RATE64))
-            limit, buffer = struct.unpack_from("=II", parms, 24)
-            yield Qdisc(ns, dev, "tbf", rate * 8, _burst(buffer, rate), limit, under)
-        elif kind == "htb" and parent == rtnl.TC_H_ROOT and index not in fifo:
-            yield htb.read_root(ns, dev, options)
-            yield from htb.read_classes(ns, dev, own.get(index, ()))
-        elif kind == "htb" and parent == rtnl.TC_H_ROOT and index in rates:
-            found = rates[index]
-            parms = found[rtnl.TCA_HTB_PARMS]
-            rate = _rate(parms, found.get(rtnl.TCA_HTB_RATE64))
-            (buffer,) = struct.unpack_from("=I", parms, 24)
-            yield Qdisc(ns, dev, "htb", rate * 8, _burst(buffer, rate), fifo[index], under)
-        else:
-            # beside a root qdisc an interface can have one for what comes in
-            hook = f"{dev} {kind}" if parent == rtnl.TC_H_INGRESS else dev
-            yield Foreign(ns, "qdisc", hook, kind)
-
-
-def _rate(parms: bytes, rate64: bytes | None) -> int:
-    return int.from_bytes(rate64, "little") if rate64 else _u32(parms[8:])
-
-
-def _burst(buffer: int, rate: int) -> int:
-    """Bytes from ticks of 64 ns, to the whole thousand that the plan has."""
-    return round(buffer * 64 * rate / 1e9 / 1000) * 1000

@@ -15,6 +15,7 @@ from emulator.plan.ovs import OvsDatapath, OvsVxlan
 from emulator.plan.resources import (
     Addr,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -40,7 +41,7 @@ from emulator.plan.resources import (
     WireguardPeer,
 )
 from emulator.plan.xfrm import XfrmPolicy, XfrmSa, XfrmState
-from emulator.substrate import encode, fallback, fou, htb, meanwhile, netem, nft, ovs, xfrm
+from emulator.substrate import encode, fallback, fou, htb, meanwhile, netem, nft, ovs, shaper, xfrm
 from emulator.substrate.namespaces import Namespaces
 from emulator.substrate.netlink import Batch, Message, Netlink, Refusal, pack
 from emulator.substrate.refusal import guard, refused
@@ -133,7 +134,9 @@ class Deleter:
             elif type(r) is Fdb:
                 asked.append((encode.fdb(r, index, False), r))
             elif type(r) is Qdisc:
-                asked.extend((m, r) for m in encode.qdisc(r, index, False))
+                asked.extend((m, r) for m in shaper.qdisc(r, index, False))
+            elif type(r) is Cutter:
+                asked.append((shaper.cutter(r, index, False), r))
             elif type(r) is Netem:
                 asked.append((netem.message(r, index, False), r))
             elif type(r) is Htb:

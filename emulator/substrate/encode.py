@@ -19,7 +19,6 @@ from emulator.plan.resources import (
     Hop,
     Interface,
     Neigh,
-    Qdisc,
     Route,
     Rule,
     Vxlan,
@@ -359,43 +358,7 @@ def ticks(burst_b: int, rate_b: int) -> int:
     return burst_b * 1_000_000_000 // rate_b // _TICK_NS
 
 
-def qdisc(r: Qdisc, index: Index, add: bool) -> Iterator[Message]:
-    """Shape an interface, at its root or below a netem: tbf, or htb with one class and a bfifo."""
-    dev = index(r.ns, r.dev)
-    parent = rtnl.TC_H_ROOT
-    if r.parent:
-        major, _, minor = r.parent.partition(":")
-        parent = int(major, 16) << 16 | int(minor, 16)
-    head = struct.pack("=BxxxiIII", 0, dev, 0x00010000, parent, 0)
-    kind = attr_str(rtnl.TCA_KIND, r.discipline)
-    if not add:
-        yield Message(rtnl.RTM_DELQDISC, 0, head + kind)
-        return
-    rate = r.rate_bit // 8
-    buffer = ticks(r.burst_b, rate)
-    flags = NLM_F_CREATE | NLM_F_REPLACE
-    if r.discipline == "tbf":
-        parms = ratespec(rate) + ratespec(0) + struct.pack("=III", r.limit_b, buffer, 0)
-        options = attr(rtnl.TCA_TBF_PARMS, parms) + attr_u32(rtnl.TCA_TBF_BURST, r.burst_b)
-        if rate > 0xFFFFFFFF:
-            options += attr(rtnl.TCA_TBF_RATE64, struct.pack("=Q", rate))
-        yield Message(rtnl.RTM_NEWQDISC, flags, head + kind + attr(rtnl.TCA_OPTIONS, options))
-        return
-    init = struct.pack("=IIIII", 3, 10, 1, 0, 0)
-    options = attr(rtnl.TCA_OPTIONS, attr(rtnl.TCA_HTB_INIT, init))
-    yield Message(rtnl.RTM_NEWQDISC, flags, head + kind + options)
-    parms = ratespec(rate) * 2 + struct.pack("=IIIII", buffer, buffer, 60000, 0, 0)
-    options = attr(rtnl.TCA_HTB_PARMS, parms)
-    if rate > 0xFFFFFFFF:
-        options += attr(rtnl.TCA_HTB_RATE64, struct.pack("=Q", rate))
-        options += attr(rtnl.TCA_HTB_CEIL64, struct.pack("=Q", rate))
-    leaf = struct.pack("=BxxxiIII", 0, dev, 0x00010001, 0x00010000, 0)
-    yield Message(rtnl.RTM_NEWTCLASS, flags, leaf + kind + attr(rtnl.TCA_OPTIONS, options))
-    fifo = struct.pack("=BxxxiIII", 0, dev, 0x00020000, 0x00010001, 0)
-    yield Message(
-        rtnl.RTM_NEWQDISC,
-        flags,
-        fifo
-        + attr_str(rtnl.TCA_KIND, "bfifo")
-        + attr(rtnl.TCA_OPTIONS, struct.pack("=I", r.limit_b)),
-    )
+def place(parent: str) -> int:
+    """The number of a class, ``9:1``; the root for no name."""
+    major, _, minor = parent.partition(":")
+    return int(major, 16) << 16 | int(minor, 16) if parent else rtnl.TC_H_ROOT

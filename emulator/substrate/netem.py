@@ -16,7 +16,7 @@ from typing import Final
 
 from emulator.plan.resources import NETEM_HANDLES, Foreign, Netem, Resource
 from emulator.substrate import rtnl
-from emulator.substrate.encode import Index
+from emulator.substrate.encode import Index, place
 from emulator.substrate.netlink import (
     NLM_F_CREATE,
     NLM_F_REPLACE,
@@ -43,7 +43,7 @@ _NAMES: Final = {handle: name for name, handle in NETEM_HANDLES.items()}
 def message(r: Netem, index: Index, add: bool) -> Message:
     """Add, change or remove it."""
     handle = NETEM_HANDLES[r.distribution] << 16
-    body = _TCMSG.pack(0, index(r.ns, r.dev), handle, rtnl.TC_H_ROOT, 0)
+    body = _TCMSG.pack(0, index(r.ns, r.dev), handle, place(r.parent), 0)
     body += attr_str(rtnl.TCA_KIND, "netem")
     if not add:
         return Message(rtnl.RTM_DELQDISC, 0, body)
@@ -87,8 +87,8 @@ def _table(distribution: str) -> bytes:
     return struct.pack(f"={_ENTRIES}h", *whole)
 
 
-def read(ns: str, dev: str, handle: int, options: bytes) -> Resource:
-    """The resource of a root netem; ``Foreign`` where no ``Netem`` can be that."""
+def read(ns: str, dev: str, handle: int, options: bytes, parent: str) -> Resource:
+    """The resource of a netem; ``Foreign`` where no ``Netem`` can be that."""
     latency, limit, loss, gap, duplicate, jitter = _HEAD.unpack_from(options)
     found = attributes(options, _HEAD.size)
     delay_ns = _s64(found[_LATENCY64]) if _LATENCY64 in found else latency * 64
@@ -121,6 +121,7 @@ def read(ns: str, dev: str, handle: int, options: bytes) -> Resource:
         _ppb(reorder),
         gap,
         _ppb(corrupt),
+        parent,
     )
 
 

@@ -31,6 +31,7 @@ from emulator.substrate import (
     htb,
     nft,
     rtnl,
+    shaper,
     tun,
     tunnel,
     wireguard,
@@ -182,7 +183,7 @@ class Observer:
 
         roots = list(socket.dump(rtnl.RTM_GETQDISC, bytes(20)))
         numbers = {link.name: link.number for link in links}
-        for r in decode.qdiscs(ns, roots, classes(), names):
+        for r in shaper.read(ns, roots, classes(), names):
             yield r
             if type(r) is Htb:
                 dump = socket.dump(rtnl.RTM_GETTFILTER, htb.filters_of(numbers[r.dev]))

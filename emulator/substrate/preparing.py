@@ -18,6 +18,7 @@ from emulator.plan.resources import (
     Addr,
     Attachment,
     Bridge,
+    Cutter,
     Dummy,
     Fdb,
     File,
@@ -45,7 +46,7 @@ from emulator.plan.resources import (
     WireguardPeer,
 )
 from emulator.plan.xfrm import XfrmPolicy, XfrmState
-from emulator.substrate import encode, htb, netem, ovs, rtnl, tun, tunnel
+from emulator.substrate import encode, htb, netem, ovs, rtnl, shaper, tun, tunnel
 from emulator.substrate.netlink import Batch, Message, pack
 from emulator.substrate.stack import IPV6
 from emulator.substrate.sysctl import Sysctls
@@ -302,6 +303,8 @@ def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
         return (encode.addr(r, index, True),)
     if type(r) is Rule:
         return (encode.rule(r, index, True),)
+    if type(r) is Cutter:
+        return (shaper.cutter(r, index, True),)
     if type(r) is Netem:
         return (netem.message(r, index, True),)
     if type(r) is Htb:
@@ -310,7 +313,7 @@ def _messages(op: Op, index: encode.Index) -> Iterable[Message]:
         return (htb.class_(r, index, True),)
     if type(r) is TcFilter:
         return (htb.filter_(r, index, True),)
-    return encode.qdisc(r, index, True) if type(r) is Qdisc else ()
+    return shaper.qdisc(r, index, True) if type(r) is Qdisc else ()
 
 
 def _inet_setting(name: str) -> int | None:

@@ -39,6 +39,7 @@ from emulator.substrate import (
     ovs,
     privilege,
     rtnl,
+    shaper,
     tun,
     tunnel,
     xfrm,
@@ -148,8 +149,8 @@ def _try_all() -> list[Tried]:
     def shape(discipline: str) -> None:
         kind = "tbf" if discipline == "tbf" else "htb"
         qdisc = Qdisc("", "t0", kind, 10_000_000, 70_000, 100_000)  # type: ignore[arg-type]
-        send(*encode.qdisc(qdisc, at, True))
-        send(*encode.qdisc(qdisc, at, False))
+        send(*shaper.qdisc(qdisc, at, True))
+        send(*shaper.qdisc(qdisc, at, False))
 
     def impair() -> None:
         late = Netem("", "t0", 1000, delay_us=10_000)
