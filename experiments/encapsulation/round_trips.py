@@ -25,8 +25,7 @@ METRICS: Final = ("cable_packets", "device_packets", "rules_new_flow", "rules")
 ECHOES: Final = 200
 """For packets of devices: many, since what else is on its way (IPv6 of new devices) counts too."""
 FLOWS: Final = 3
-"""For rules: new flows; the least of them counts.  A tunnel of frames carries pods' ARP as well,
-and its packets are told from those of echoes by nothing that a trace shows."""
+"""For rules: new flows; the least of them counts, since others may be on their way meanwhile."""
 TRACED: Final = 15
 """Echoes of a flow beyond its first: few, since each rule is a line."""
 UNTIL_S: Final = 60.0
@@ -46,6 +45,7 @@ table inet {_TABLE} {{
 """
 """BGP and the reports of multicast groups come when they like."""
 _RULE = re.compile(r"^trace id (\w+) (\w+ \S+ \S+) rule ", re.M)
+_NEIGHBOUR = re.compile(r"^(\S+) dev (\S+) lladdr (\S+)", re.M)
 _SUBSCRIBED = 1 << 8
 """NFNLGRP_NFTRACE in the mask of a netlink socket's groups."""
 
@@ -81,6 +81,10 @@ def rules(cell: Cell) -> Measured:
             running.append(node.start(["sh", "-c", f"exec nft monitor trace > {TRACE}"]))
         for node in nodes:
             wait.until(partial(_subscribed, node), UNTIL_S, "nft traces", place=node.name)
+        _ping(cell, 1)
+        for pod in {one.ns: one for one in (cell.client, cell.server)}.values():
+            if pod.ns not in [node.ns for node in nodes]:
+                _keep_neighbours(pod)
         seen: list[Counter[str]] = []
         for echoes in (1, *FLOWS * [1], *FLOWS * [1 + TRACED]):
             _ping(cell, echoes)
@@ -113,6 +117,17 @@ def _subscribed(node: Place) -> bool:
     sockets = node.run(["cat", "/proc/net/netlink"], timeout_s=UNTIL_S).stdout.decode()
     _, *rows = (line.split() for line in sockets.splitlines())
     return any(row[1] == "12" and int(row[3], 16) & _SUBSCRIBED for row in rows)
+
+
+def _keep_neighbours(pod: Place) -> None:
+    """Ask for none of them again: a tunnel of frames carries pods' ARP as well, and its packets are
+    told from those of echoes by nothing that a trace shows."""
+    known = pod.run(["ip", "-4", "neigh", "show"], timeout_s=UNTIL_S).stdout.decode()
+    for address, dev, mac in _NEIGHBOUR.findall(known):
+        words = [address, "lladdr", mac, "dev", dev, "nud", "permanent"]
+        done = pod.run(["ip", "neigh", "replace", *words], timeout_s=UNTIL_S)
+        if done.returncode:
+            raise MeasureFailed(f"{pod.name}: {tool.said(done)}")
 
 
 def _ping(cell: Cell, count: int) -> None:
