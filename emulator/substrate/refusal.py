@@ -108,6 +108,7 @@ def refused(r: Resource, number: int, words: str) -> KernelRefused | Unsupported
     absent = errno.EPROTONOSUPPORT, errno.ENOSYS, *[errno.ENOENT] * (r.kind == "xfrm-state")
     if r.kind in ("xfrm-policy", "xfrm-state") and number in absent:
         return Unsupported(Problem(place, found, "a kernel with IPsec (ESP, AES-GCM)", _IPSEC))
-    if number == errno.ENOENT and r.kind == "qdisc":
+    # not where it is the qdisc above that is not there
+    if number == errno.ENOENT and r.kind == "qdisc" and "Failed to find" not in words:
         return Unsupported(Problem(place, found, "a kernel with this qdisc", _SHAPERS))
     return KernelRefused(Problem(place, found, "the kernel to accept it", _HINTS.get(number, "")))
