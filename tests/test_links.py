@@ -181,6 +181,7 @@ netems = st.builds(
     reorder_ppb=chances,
     gap=st.integers(0, 100),
     corrupt_ppb=chances,
+    parent=st.sampled_from(["", "9:1"]),
 )
 
 
