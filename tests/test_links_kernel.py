@@ -119,7 +119,7 @@ def test_a_shaper_behind_gro_weighs_every_frame_of_a_tunnel() -> None:
         done = client.run(argv, timeout_s=120.0)
         assert done.returncode == 0, done.stdout + done.stderr
         counted, sent = (now - then for now, then in zip(weighed(core), before, strict=True))
-    assert counted == sent > 4_000_000
+    assert counted == sent > 2_000_000  # what is still in a queue counts for neither
 
 
 def weighed(place: Place) -> tuple[int, int]:
