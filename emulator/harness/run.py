@@ -1,4 +1,4 @@
-"""The loop of a run: for each block a fresh lab for every condition, measured and stored.
+"""The loop of a run: for each block a cell for every condition, measured and stored.
 
 Building and measuring never overlap.  Whatever ends the run (the last block, the precision
 asked for, Ctrl-C, an error), the folder then holds a readable result over the complete blocks.
@@ -9,15 +9,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TextIO, TypeVar
 
 from emulator.errors import PodwireError, Problem, Unsupported
+from emulator.harness import cell
 from emulator.harness import fingerprint as fingerprints
 from emulator.harness import settings as precision
 from emulator.harness import store as stores
 from emulator.harness.bench import NO_SPEED, Bench
+from emulator.harness.cell import Cell, Cells
 from emulator.harness.experiment import Condition, Experiment, block_seed
 from emulator.harness.progress import Progress
 from emulator.harness.settings import Settings
@@ -51,6 +54,7 @@ def run(
     name: str | None = None,
     clock: Callable[[], float] = time.monotonic,
     ask: Callable[[], None] = lambda: None,
+    cells: Cells | None = None,
 ) -> Outcome:
     """Run an experiment and store it under ``results/<experiment>/<run>``.
 
@@ -59,6 +63,7 @@ def run(
     KeyboardInterrupt for a signal that went unheard.  An error (PodwireError of a lab, an
     instrument, a gate, a full disk) is raised after the partial result was stored as ``failed``.
     Unsupported, before anything is stored, when this bench can measure nothing of it.
+    ``cells``: where cells are measured; by default here.
     """
     bench = Bench.of_fingerprint(fingerprint)
     bench.require(experiment.name, experiment.counts)
@@ -76,7 +81,8 @@ def run(
         store = _reopen(experiment, settings, results, fingerprint)
     else:
         store = _create(experiment, settings, results, fingerprint, name, stream)
-    return _Session(experiment, settings, store, analyse, stream, clock, ask, bench, lacking).go()
+    cells = cells or cell.here(experiment, bench, clock)
+    return _Session(experiment, settings, store, analyse, stream, clock, ask, cells, lacking).go()
 
 
 def _create(
@@ -153,10 +159,10 @@ class _Session(Generic[LabT]):
 
     def __init__(
         self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
-        stream: TextIO, clock: Callable[[], float], ask: Callable[[], None], bench: Bench,
+        stream: TextIO, clock: Callable[[], float], ask: Callable[[], None], cells: Cells,
         lacking: Mapping[str, str],
     ) -> None:  # fmt: skip
-        self._bench, self._lacking = bench, lacking
+        self._cells, self._lacking = cells, lacking
         self._experiment, self._settings, self._store = experiment, settings, store
         self._analyse, self._clock, self._ask = analyse, clock, ask
         self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
@@ -170,8 +176,8 @@ class _Session(Generic[LabT]):
         self._began = clock()
         self._looks = 0
         ahead = [block for block in self._numbers() if block not in self._whole]
-        cells = len(ahead) * len(experiment.matrix.conditions)
-        self._progress = Progress(stream, cells, clock)
+        ahead_cells = len(ahead) * len(experiment.matrix.conditions)
+        self._progress = Progress(stream, ahead_cells, clock)
 
     def go(self) -> Outcome:
         """All blocks, then the end; see ``run``."""
@@ -259,43 +265,36 @@ class _Session(Generic[LabT]):
         self._store.save()
         began = self._clock()
         title = f"block {block}/{self._settings.last_block}" if block else "warm-up"
-        for condition in order:
-            self._progress.cell(title, condition.name)
-            if self._lacking[condition.name]:
-                self._leave_out(record, condition)
-            else:
-                self._measure(record, condition)
-            self._progress.done()
-            self._ask()
+        possible = [one for one in order if not self._lacking[one.name]]
+        with closing(self._cells(record["seed"], possible)) as cells:
+            for condition in order:
+                self._progress.cell(title, condition.name)
+                if self._lacking[condition.name]:
+                    self._leave_out(record, condition)
+                else:
+                    self._keep(record, condition, next(cells))
+                self._progress.done()
+                self._ask()
         record.update(wall_s=self._clock() - began, complete=True)
         self._whole.add(block)
         self._account()
         self._store.save()
         self._progress.block(f"{title} in {record['wall_s']:.1f} s")
 
-    def _measure(self, record: dict[str, Any], condition: Condition) -> None:
-        """One cell: build, measure, store, look whether the lab was what it claims."""
-        experiment, block, attempt = self._experiment, record["block"], record["attempt"]
-        samples: list[Sample] = []
-        with experiment.build(condition, record["seed"]) as lab:
-            started, began = stores.now(), self._clock()
-            raw = []
-            for one in experiment.measure(lab, condition):
-                measured = self._bench.taken(one)
-                samples += measured.samples
-                raw.append(measured.raw)
-            spent = self._clock() - began
-            problems = experiment.gate(lab, condition, samples)
-        excluded = "integrity" if problems else self._exclusion(condition, samples)
+    def _keep(self, record: dict[str, Any], condition: Condition, done: Cell) -> None:
+        """Store a cell; PodwireError when its lab was not what it claims."""
+        block, attempt = record["block"], record["attempt"]
+        excluded = "integrity" if done.problems else self._exclusion(condition, done.samples)
         self._store.append(
-            block, attempt, record["phase"], self._cell, condition, started, samples, excluded
-        )
+            block, attempt, record["phase"], self._cell, condition, done.started, done.samples,
+            excluded,
+        )  # fmt: skip
         self._cell += 1
-        for files in raw:
+        for files in done.raw:
             self._store.keep_raw(block, attempt, condition, files)
-        if problems:
-            raise PodwireError(*problems)
-        record["measured_s"] += spent
+        if done.problems:
+            raise PodwireError(*done.problems)
+        record["measured_s"] += done.spent_s
 
     def _leave_out(self, record: dict[str, Any], condition: Condition) -> None:
         """Rows for a condition that this kernel or bench cannot carry."""
