@@ -16,7 +16,7 @@ _MAGIC = "070701"
 
 
 class Entry(NamedTuple):
-    """A file, a folder or a link (whose ``content`` is what it points to). ``mode`` as in stat(2)."""
+    """A file, a folder, or a link, whose ``content`` is what it points to; a mode as in stat(2)."""
 
     mode: int
     content: bytes = b""

@@ -1,0 +1,107 @@
+"""Write the lock anew, from what Debian's and PyPI's mirrors have today.
+
+``python -m emulator.bench.virtual.renew`` (``make virtual-lock``), on Debian 12: apt resolves what
+the packages need, as if nothing were installed, and pip finds the wheels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+from emulator.bench.virtual import lock as locks
+from emulator.bench.virtual.lock import Lock, Package, Role, Wheel
+from emulator.errors import PodwireError, Problem
+from emulator.substrate.host import run_on_host
+
+DEBIAN: Final = "bookworm"
+WANTED: Final[dict[Role, tuple[str, ...]]] = {
+    "kernel": ("linux-image-amd64",),
+    "guest": (
+        "python3.11-minimal", "libpython3.11-stdlib", "busybox-static", "kmod",
+        "iproute2", "nftables", "iptables", "wireguard-tools", "strongswan-charon",
+        "strongswan-swanctl", "libcharon-extra-plugins", "net-tools", "mininet", "iperf3",
+        "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd",
+    ),
+    "host": ("qemu-system-x86", "seabios"),
+}  # fmt: skip
+LEFT_OUT: Final = re.compile(
+    r"perl|perl-.*|libperl.*|dpkg|tar|passwd|adduser|debconf|libdb5.3|ucf|sensible-utils"
+    r"|libpam-.*|init-system-helpers|python3(-.*)?|libpython3-.*|openvswitch-.*|cgroup.*|telnet"
+    r"|iperf|ethtool|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
+)
+"""What packages depend on to be installed, and nothing in a lab runs."""
+WHEELS: Final = ("pydantic", "pyyaml", "mininet==2.3.0.dev6", "iperf3")
+PYTHON: Final = ("--python-version", "3.11", "--platform", "manylinux2014_x86_64")
+_URI = re.compile(r"^'([^']+)' (\S+?)_(\S+)_(?:amd64|all)\.deb (\d+) ", re.M)
+
+
+def renewed() -> Lock:
+    """The lock of today. PodwireError when a mirror has not what is wanted."""
+    found: dict[str, Package] = {}
+    for role, names in WANTED.items():
+        for one in _resolved(role, names):
+            before = found.get(one.name)
+            roles = tuple(sorted({*(before.roles if before else ()), role}))
+            found[one.name] = one._replace(roles=roles)
+    today = datetime.now(UTC).strftime("%Y%m%d")
+    return Lock(today, tuple(found[name] for name in sorted(found)), tuple(_wheels()))
+
+
+def _resolved(role: Role, names: Sequence[str]) -> Iterable[Package]:
+    with tempfile.NamedTemporaryFile() as nothing_installed:
+        told = _said(
+            ["apt-get", "-o", f"Dir::State::status={nothing_installed.name}", "-o",
+             "Debug::NoLocking=1", "--print-uris", "--no-install-recommends", "-y", "install",
+             *names]
+        )  # fmt: skip
+    for uri, name, version, size in _URI.findall(told):
+        wanted = re.match(r"linux-image-\d", name) if role == "kernel" else True
+        if not wanted or LEFT_OUT.fullmatch(name):
+            continue
+        archive = "debian-security" if "/debian-security/" in uri else "debian"
+        yield Package(
+            name, unquote(version), archive, "pool/" + unquote(uri).partition("/pool/")[2],
+            int(size), _sum(name, unquote(version)), (role,),
+        )  # fmt: skip
+
+
+def _sum(name: str, version: str) -> str:
+    told = _said(["apt-cache", "show", f"{name}={version}"])
+    found = re.search(r"^SHA256: (\w+)$", told, re.M)
+    if not found:
+        raise PodwireError(Problem(f"apt-cache show {name}={version}", told[:200], "a SHA256"))
+    return found[1]
+
+
+def _wheels() -> Iterable[Wheel]:
+    with tempfile.TemporaryDirectory() as folder:
+        _said(["pip", "download", "--only-binary=:all:", *PYTHON, "-d", folder, *WHEELS], 600)
+        for path in sorted(Path(folder).iterdir()):
+            name, version = path.name.split("-")[:2]
+            digest = hashlib.sha256(path.read_bytes()).hexdigest()
+            yield Wheel(f"{name}=={version}", path.name, digest)
+
+
+def _said(argv: Sequence[str], timeout_s: float = 60.0) -> str:
+    done = run_on_host(argv, timeout_s=timeout_s)
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()
+        raise PodwireError(
+            Problem(" ".join(argv[:3]), words, f"packages of Debian {DEBIAN}",
+                    "run it on Debian 12, after apt-get update")
+        )  # fmt: skip
+    return done.stdout.decode()
+
+
+if __name__ == "__main__":
+    locks.FILE.write_text(locks.text(made := renewed()))
+    total_b = sum(one.size_b for one in made.packages)
+    print(f"{locks.FILE}: {len(made.packages)} packages ({total_b / 1e6:.0f} MB), "
+          f"{len(made.wheels)} wheels, {made.digest}")  # fmt: skip
