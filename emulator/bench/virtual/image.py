@@ -1,0 +1,192 @@
+"""The image that the bench boots, and the QEMU that boots it, made from the lock and kept.
+
+Both lie in the user's cache below a digest of the lock and of how they are made. Our own sources
+are a layer of their own, for they change more often. The same lock and sources are the same
+bytes on every machine: the guest's own Python, run by its own loader, writes the byte code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from emulator.bench.virtual import archive, package, tree
+from emulator.bench.virtual.archive import Entry
+from emulator.bench.virtual.lock import Lock
+from emulator.errors import PodwireError, Problem
+from emulator.substrate import compiler
+from emulator.substrate.host import run_on_host
+
+_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+_LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
+_SOURCES: Final = (".py", ".yaml", ".c", ".h", ".json")
+_HOST_LEFT_OUT: Final = (
+    "usr/share/doc/",
+    "usr/share/man/",
+    "usr/share/locale/",
+    "usr/share/zoneinfo/",
+)
+_COMPILE_S: Final = 600.0
+Say = Callable[[str], None]
+
+
+class Image(NamedTuple):
+    """``base`` and ``sources`` are initramfs archives, ``host`` the root that QEMU is in.
+
+    ``digest``: of everything that the guest sees and is run by.
+    """
+
+    digest: str
+    kernel: Path
+    base: Path
+    sources: Path
+    host: Path
+
+
+def made(lock: Lock, packages: Mapping[str, Path], say: Say) -> Image:
+    """The image for a lock (``packages``: that of :func:`fetch.fetched`) and today's sources."""
+    place = folder() / f"{lock.digest}-{_recipe()}"
+    if not place.is_dir():
+        say("bench virtual: the image is made (once for a lock, about a minute) …")
+        _finished(place, lambda work: _base(lock, packages, work))
+    ours = _own_sources()
+    digest = _digest(ours)
+    layer = place / f"sources-{digest}.cpio"
+    if not layer.exists():
+        _finished(layer, lambda work: _layer(ours, place / "guest", work))
+    whole = hashlib.sha256(f"{place.name} {digest}".encode()).hexdigest()[:16]
+    return Image(whole, place / "vmlinuz", place / "base.cpio", layer, place / "host")
+
+
+def folder() -> Path:
+    """Where images are kept."""
+    return compiler.cache() / "virtual"
+
+
+def program(root: Path, name: str) -> list[str]:
+    """How a program of an unpacked root is started, with its own loader and libraries."""
+    return [str(root / _LOADER), "--library-path", str(root / _LIBRARIES), str(root / name)]
+
+
+def _finished(place: Path, make: Callable[[Path], None]) -> None:
+    """Make a file or folder beside its place and move it there: whole, or not at all."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".making-") as work:
+        fresh = Path(work) / "made"
+        make(fresh)
+        try:
+            fresh.rename(place)
+        except OSError:
+            if not place.exists():  # another command was faster otherwise
+                raise
+
+
+def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
+    place.mkdir()
+    (kernel,) = lock.of("kernel")
+    content = packages[kernel.sha256].read_bytes()
+    for name, entry in package.files(kernel.name, content):
+        if name.startswith("boot/vmlinuz-"):
+            (place / "vmlinuz").write_bytes(entry.content)
+    guest = tree.guest(
+        ((one.name, packages[one.sha256].read_bytes()) for one in lock.of("guest")),
+        (kernel.name, content),
+        (packages[one.sha256].read_bytes() for one in lock.wheels),
+    )
+    _unpack(guest, place / "guest")
+    guest |= _byte_code(place / "guest", place / "guest", ("usr/lib/python3.11", tree.SITE))
+    with (place / "base.cpio").open("wb") as out:
+        out.writelines(archive.pack(guest))
+    for one in lock.of("host"):
+        found = dict(package.files(one.name, packages[one.sha256].read_bytes()))
+        _unpack(
+            {n: e for n, e in found.items() if not n.startswith(_HOST_LEFT_OUT)}, place / "host"
+        )
+
+
+def _layer(ours: Mapping[str, Entry], guest: Path, place: Path) -> None:
+    with tempfile.TemporaryDirectory(dir=place.parent) as work:
+        _unpack(ours, Path(work))
+        whole = {**ours, **dict(_byte_code(guest, Path(work), (tree.SITE,)))}
+    with place.open("wb") as out:
+        out.writelines(archive.pack(whole))
+
+
+def _byte_code(guest: Path, root: Path, below: tuple[str, ...]) -> Iterator[tuple[str, Entry]]:
+    """The byte code of all modules below these folders of ``root``, written there as well."""
+    argv = [*program(guest, tree.PYTHON), "-s", "-S", "-m", "compileall", "-q", "-j", "1"]
+    argv += ["--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"]
+    # what it imports itself is not to be kept: that knows where it lay
+    env = {
+        "PYTHONHOME": str(guest / "usr"), "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1",
+    }  # fmt: skip
+    done = run_on_host(
+        ["env", "-i", *(f"{k}={v}" for k, v in env.items()), *argv,
+         *(str(root / one) for one in below)],
+        timeout_s=_COMPILE_S,
+    )  # fmt: skip
+    if done.returncode:
+        words = (done.stdout + done.stderr).decode(errors="replace").strip()[-600:]
+        raise PodwireError(Problem("compileall", words, "byte code of the guest's modules"))
+    for one in below:
+        for path in sorted((root / one).rglob("*.pyc")):
+            yield str(path.relative_to(root)), archive.file(path.read_bytes())
+
+
+def _unpack(entries: Mapping[str, Entry], root: Path) -> None:
+    for name, entry in entries.items():
+        path = root / name
+        if stat.S_ISDIR(entry.mode):
+            path.mkdir(parents=True, exist_ok=True)
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.unlink(missing_ok=True)
+        if stat.S_ISLNK(entry.mode):
+            path.symlink_to(entry.content.decode())
+        else:
+            path.write_bytes(entry.content)
+            path.chmod(entry.mode & 0o777)
+
+
+def _own_sources() -> dict[str, Entry]:
+    """``emulator`` and ``experiments`` as the guest sees them."""
+    top = Path(__file__).parents[3]
+    return {
+        f"{tree.SITE}/{path.relative_to(top)}": archive.file(path.read_bytes())
+        for part in ("emulator", "experiments")
+        for path in sorted((top / part).rglob("*"))
+        if path.suffix in _SOURCES and path.is_file()
+    }
+
+
+def _recipe() -> str:
+    """A digest of how images are made."""
+    here = Path(__file__).parent
+    texts = [(here / f"{name}.py").read_bytes() for name in _MAKERS]
+    return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
+
+
+_MAKERS: Final = ("archive", "image", "modules", "package", "tree")
+
+
+def _digest(entries: Mapping[str, Entry]) -> str:
+    total = hashlib.sha256()
+    for name, entry in sorted(entries.items()):
+        total.update(f"{name}\0{entry.mode}\0{len(entry.content)}\0".encode() + entry.content)
+    return total.hexdigest()[:16]
+
+
+def forget(keep: Image) -> None:
+    """Take away images of other locks, and layers of other sources."""
+    for place in folder().iterdir():
+        if place != keep.kernel.parent and not place.name.startswith("."):
+            shutil.rmtree(place, ignore_errors=True)
+    for layer in keep.sources.parent.glob("sources-*.cpio"):
+        if layer != keep.sources:
+            os.unlink(layer)
