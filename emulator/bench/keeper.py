@@ -11,7 +11,7 @@ import select
 import signal
 import socket
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
@@ -58,6 +58,21 @@ def code(words: Sequence[str], seconds: float) -> int | None:
         for fd in (me, null, ended):
             os.close(fd)
     return os.waitstatus_to_exitcode(status) if in_time else None
+
+
+def spawn(words: Sequence[str], output: int, at_3: int, env: Mapping[str, str]) -> tuple[int, int]:
+    """Start a program that dies with this process: its number, and a descriptor of it.
+
+    It writes to ``output``, finds ``at_3`` as descriptor 3 and has ``env`` besides our own.
+    """
+    me = os.pidfd_open(os.getpid())
+    child = os.fork()
+    if child == 0:
+        os.dup2(at_3, 3)
+        os.environ.update(env)
+        _emulate(words, output, me)
+    os.close(me)
+    return child, os.pidfd_open(child)
 
 
 def _keeper(

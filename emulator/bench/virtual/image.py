@@ -100,6 +100,7 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
         (packages[one.sha256].read_bytes() for one in lock.wheels),
     )
     _unpack(guest, place / "guest")
+    guest |= _module_tables(place / "guest")
     guest |= _byte_code(place / "guest", place / "guest", ("usr/lib/python3.11", tree.SITE))
     with (place / "base.cpio").open("wb") as out:
         out.writelines(archive.pack(guest))
@@ -108,6 +109,19 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
         _unpack(
             {n: e for n, e in found.items() if not n.startswith(_HOST_LEFT_OUT)}, place / "host"
         )
+
+
+def _module_tables(guest: Path) -> Iterator[tuple[str, Entry]]:
+    """What modprobe looks modules up in; a package's scripts would write it."""
+    (modules,) = (guest / "usr/lib/modules").iterdir()
+    loader, *rest = program(guest, "usr/bin/kmod")
+    argv = [loader, "--argv0", "depmod", *rest, "-b", str(guest), modules.name]
+    done = run_on_host(argv, timeout_s=_COMPILE_S)
+    if done.returncode:
+        words = done.stderr.decode(errors="replace").strip()
+        raise PodwireError(Problem("depmod", words, "tables of the guest's modules"))
+    for path in sorted(modules.glob("modules.*")):
+        yield str(path.relative_to(guest)), archive.file(path.read_bytes())
 
 
 def _layer(ours: Mapping[str, Entry], guest: Path, place: Path) -> None:

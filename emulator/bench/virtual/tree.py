@@ -33,18 +33,36 @@ LINKS: Final = {
     "usr/bin/python3": "python3.11",
 }  # fmt: skip
 APPLETS: Final = (
-    "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "depmod", "dirname",
+    "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "dirname",
     "dmesg", "echo", "env", "expr", "false", "find", "grep", "head", "hostname", "id", "kill",
-    "ln", "ls", "mkdir", "mkfifo", "mknod", "modprobe", "mount", "mv", "nproc", "od", "poweroff",
+    "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nproc", "od", "poweroff",
     "printf", "ps", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort",
-    "stat", "sync", "sysctl", "tail", "tar", "tee", "test", "timeout", "touch", "tr", "true",
-    "umount", "uname", "uniq", "wc", "which", "xargs", "yes",
+    "stat", "stty", "sync", "sysctl", "tail", "tar", "tee", "test", "timeout", "touch", "tr",
+    "true", "umount", "uname", "uniq", "wc", "which", "xargs", "yes",
 )  # fmt: skip
 """What busybox is called as, where no package has the program itself."""
 FOLDERS: Final = (
     "dev", "proc", "sys", "run", "tmp", "root", "mnt", "home", "etc/netns", "var/lib", "var/log",
     "var/cache", "var/tmp", "opt",
 )  # fmt: skip
+INIT: Final = b"""\
+#!/bin/sh
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=666 pts /dev/pts
+for place in /dev/shm /tmp /run; do mount -t tmpfs none $place; done
+mount -t cgroup2 none /sys/fs/cgroup
+ip link set lo up
+modprobe -a qemu_fw_cfg tun veth bridge br_netfilter vxlan nf_tables tcp_bbr
+stty -F /dev/ttyS1 raw
+cd /root
+export PATH=/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
+export PYTHONHASHSEED=0 PYTHONPATH=/opt/podwire PYTHONDONTWRITEBYTECODE=1
+python3.11 -m emulator.bench.virtual.inside emulator.verbs.virtual
+poweroff -f
+"""
 FILES: Final = {
     "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
     "etc/group": b"root:x:0:\nnogroup:x:65534:\n",
@@ -76,6 +94,7 @@ def guest(
             found[f"usr/bin/{name}"] = link("busybox")
     for path, content in FILES.items():
         found[path] = file(content)
+    found["init"] = file(INIT, executable=True)
     return found
 
 

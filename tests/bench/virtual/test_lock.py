@@ -11,8 +11,7 @@ from typing import Any
 
 import pytest
 
-from emulator.bench.virtual import fetch, lock, modules, tree
-from emulator.bench.virtual.archive import Entry, file
+from emulator.bench.virtual import fetch, lock, tree
 from emulator.bench.virtual.lock import Lock, Package, Wheel
 from emulator.errors import PodwireError, Unsupported
 from emulator.place import Completed
@@ -120,35 +119,6 @@ def test_a_damaged_cache_is_mended(net: Network) -> None:
 
 
 # --- the guest's files ---------------------------------------------------------------------
-
-
-def module(**says: str) -> Entry:
-    return file(b"\x7fELF\0" + b"".join(f"{k}={v}\0".encode() for k, v in says.items()))
-
-
-ROOT = "usr/lib/modules/6.1"
-
-
-def test_modprobe_finds_modules_and_what_they_need() -> None:
-    made = modules.tables(
-        ROOT,
-        {
-            f"{ROOT}/kernel/net/ipv4/ipip.ko": module(
-                depends="ip-tunnel,tunnel4", alias="rtnl-ipip"
-            ),
-            f"{ROOT}/kernel/net/ipv4/ip_tunnel.ko": module(depends="core"),
-            f"{ROOT}/kernel/net/ipv4/tunnel4.ko": module(depends="core"),
-            f"{ROOT}/kernel/net/core.ko": module(depends=""),
-        },
-    )
-    assert made[f"{ROOT}/modules.dep"].content.decode().splitlines() == [
-        "kernel/net/core.ko:",
-        "kernel/net/ipv4/ip_tunnel.ko: kernel/net/core.ko",
-        "kernel/net/ipv4/ipip.ko: kernel/net/ipv4/ip_tunnel.ko kernel/net/ipv4/tunnel4.ko "
-        "kernel/net/core.ko",
-        "kernel/net/ipv4/tunnel4.ko: kernel/net/core.ko",
-    ]
-    assert made[f"{ROOT}/modules.alias"].content == b"alias rtnl-ipip ipip\n"
 
 
 def deb(files: dict[str, bytes]) -> bytes:

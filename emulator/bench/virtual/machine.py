@@ -1,0 +1,70 @@
+"""The computer of the bench: one CPU, whose clock counts its instructions, and no disk.
+
+Nothing in it completes in the host's time.  It reads its order from ``fw_cfg`` and writes to
+serial ports, which are both done within an instruction, and asks to be stopped at a port of
+``pvpanic``. (QEMU, docs/devel/tcg-icount.rst, docs/specs/fw_cfg.rst, docs/specs/pvpanic.rst.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from emulator.bench.virtual.image import Image, program
+
+MACHINE: Final = "pc-q35-7.2"
+CPU: Final = "Nehalem"
+MEMORY_MIB: Final = 1024
+BORN: Final = "2026-01-01T00:00:00"
+"""What the guest takes for now when it boots."""
+ORDER: Final = "opt/podwire/order"
+ORDER_B: Final = 1 << 16
+"""Of the file of that name, always: the guest knows its length from when it booted."""
+PAUSE_PORT: Final = 0x505
+QMP_FD: Final = 3
+KERNEL: Final = (
+    "console=ttyS0", "quiet", "panic=-1", "nokaslr", "norandmaps", "random.trust_cpu=off",
+    "tsc=reliable", "mitigations=off", "rdinit=/init",
+)  # fmt: skip
+"""``mitigations=off``: this model of a CPU needs detours in the kernel that today's do not."""
+
+
+def words(image: Image, console: Path, answers: Path, order: Path) -> list[str]:
+    """QEMU's command line; what it says for itself goes over the socket ``QMP_FD``."""
+    root = image.host
+    return [
+        *program(root, "usr/bin/qemu-system-x86_64"),
+        "-L", str(root / "usr/share/qemu"), "-L", str(root / "usr/share/seabios"),
+        "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot",
+        "-accel", "tcg,thread=single", "-icount", "shift=0,sleep=off",
+        "-machine", f"{MACHINE},hpet=off,usb=off", "-cpu", CPU, "-smp", "1", "-m", f"{MEMORY_MIB}",
+        "-rtc", f"base={BORN},clock=vm",
+        "-kernel", str(image.kernel), "-append", " ".join(KERNEL),
+        "-initrd", str(image.base.with_name(f"whole-{image.digest}.cpio")),
+        "-serial", f"file:{console}", "-serial", f"file:{answers}",
+        "-device", "pvpanic", "-action", "panic=pause",
+        "-fw_cfg", f"name={ORDER},file={order}",
+        "-chardev", f"socket,id=qmp,fd={QMP_FD}", "-mon", "chardev=qmp,mode=control",
+    ]  # fmt: skip
+
+
+def surroundings(image: Image) -> dict[str, str]:
+    """QEMU's environment: where its own modules are."""
+    return {"QEMU_MODULE_DIR": str(image.host / "usr/lib/x86_64-linux-gnu/qemu")}
+
+
+def padded(order: bytes) -> bytes:
+    """An order as long as every order. ValueError for one that is longer."""
+    if len(order) > ORDER_B:
+        raise ValueError(f"an order of {len(order)} bytes: at most {ORDER_B}")
+    return order + bytes(ORDER_B - len(order))
+
+
+def joined(parts: Sequence[Path], whole: Path) -> None:
+    """One initramfs of several: the kernel unpacks one after the other."""
+    fresh = whole.with_name(f".{whole.name}")
+    with fresh.open("wb") as out:
+        for part in parts:
+            out.write(part.read_bytes())
+    fresh.replace(whole)
