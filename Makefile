@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan plots lint doctor clean setup packages cni-plugins vm-bench vm-packages
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan plots lint doctor clean setup packages cni-plugins vm-bench vm-packages virtual-lock
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -105,6 +105,9 @@ lint: .venv/ready ## ruff, mypy --strict and the import contract
 
 doctor: setup ## what this machine can run, with a remedy for what is missing
 	@podwire doctor
+
+virtual-lock: .venv/ready ## renew the lock of bench virtual from today's mirrors (on Debian 12)
+	@python -m emulator.bench.virtual.renew
 
 vm-bench: vm-packages ## what bench vm is made of: QEMU, and a stock kernel in your cache
 	@into=$${XDG_CACHE_HOME:-$$HOME/.cache}/podwire/kernels
