@@ -46,13 +46,13 @@ def ended(guest: Guest) -> Ended:
         found = "its kernel panicked"
     elif "terminating on signal" in text or not text:
         found = "it was ended (podwire vm down, or a signal)"
-    return Ended(Problem("the guest", found + _tail(text), "it to run", remedy))
+    return Ended(Problem("the guest", found + tail(text), "it to run", remedy))
 
 
 def silent(guest: Guest, seconds: float) -> PodwireError:
     """The error for a guest that hangs."""
     return PodwireError(
-        Problem("the guest", f"no answer for {seconds:.0f} s{_tail(said(guest))}", "an answer",
+        Problem("the guest", f"no answer for {seconds:.0f} s{tail(said(guest))}", "an answer",
                 "podwire vm down ends it; a machine that is too busy is too slow for it")
     )  # fmt: skip
 
@@ -65,7 +65,8 @@ def said(guest: Guest) -> str:
         return ""
 
 
-def _tail(text: str) -> str:
+def tail(text: str) -> str:
+    """The last lines, as they stand in an error."""
     lines = [line.rstrip() for line in text.splitlines() if line.strip()][-_TAIL:]
     return "".join(f"\n    | {line}" for line in lines) + ("\n   " if lines else "")
 

@@ -140,7 +140,7 @@ def _answer(world: World, work: Callable[[], object], own_pid: bool) -> bytes:
         _flush()
     except PodwireError as error:
         return pickle.dumps(("error", error))
-    except BaseException:
+    except BaseException:  # in a child: whatever it is, its parent has to hear of it
         return pickle.dumps(("error", PodwireError(traceback.format_exc())))
     return data
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from emulator.bench import keeper
+from emulator.bench import keeper, trouble
 from emulator.bench.virtual import machine
 from emulator.bench.virtual.image import Image
 from emulator.bench.virtual.inside import MAGIC
@@ -25,7 +25,6 @@ from emulator.errors import PodwireError, Problem
 
 BOOT_S: Final = 300.0
 """Until a guest asks to be frozen; ten to thirty seconds are usual."""
-_TAIL: Final = 12
 Say = Callable[[str], None]
 
 
@@ -131,9 +130,11 @@ class _Guest:
         for name in ("qemu", "console"):
             path = self._folder / name
             text = path.read_text(errors="replace") if path.exists() else ""
-            lines = [line.rstrip() for line in text.splitlines() if line.strip()][-_TAIL:]
-            said += "".join(f"\n    | {line}" for line in lines)
-        return PodwireError(Problem("bench virtual", found + said, expected))
+            said += trouble.tail(text)
+        return PodwireError(
+            Problem("bench virtual", found + said, expected,
+                    "try again; a machine that is too busy is too slow for it")
+        )  # fmt: skip
 
 
 @contextmanager

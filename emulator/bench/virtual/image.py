@@ -8,8 +8,6 @@ bytes on every machine: the guest's own Python, run by its own loader, writes th
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -33,6 +31,7 @@ _HOST_LEFT_OUT: Final = (
     "usr/share/zoneinfo/",
 )
 _COMPILE_S: Final = 600.0
+_AGAIN: Final = "free some space and memory, and try again: nothing half-made is kept"
 Say = Callable[[str], None]
 
 
@@ -119,7 +118,7 @@ def _module_tables(guest: Path) -> Iterator[tuple[str, Entry]]:
     done = run_on_host(argv, timeout_s=_COMPILE_S)
     if done.returncode:
         words = done.stderr.decode(errors="replace").strip()
-        raise PodwireError(Problem("depmod", words, "tables of the guest's modules"))
+        raise PodwireError(Problem("depmod", words, "tables of the guest's modules", _AGAIN))
     for path in sorted(modules.glob("modules.*")):
         yield str(path.relative_to(guest)), archive.file(path.read_bytes())
 
@@ -147,7 +146,7 @@ def _byte_code(guest: Path, root: Path, below: tuple[str, ...]) -> Iterator[tupl
     )  # fmt: skip
     if done.returncode:
         words = (done.stdout + done.stderr).decode(errors="replace").strip()[-600:]
-        raise PodwireError(Problem("compileall", words, "byte code of the guest's modules"))
+        raise PodwireError(Problem("compileall", words, "byte code of the guest's modules", _AGAIN))
     for one in below:
         for path in sorted((root / one).rglob("*.pyc")):
             yield str(path.relative_to(root)), archive.file(path.read_bytes())
@@ -194,13 +193,3 @@ def _digest(entries: Mapping[str, Entry]) -> str:
     for name, entry in sorted(entries.items()):
         total.update(f"{name}\0{entry.mode}\0{len(entry.content)}\0".encode() + entry.content)
     return total.hexdigest()[:16]
-
-
-def forget(keep: Image) -> None:
-    """Take away images of other locks, and layers of other sources."""
-    for place in folder().iterdir():
-        if place != keep.kernel.parent and not place.name.startswith("."):
-            shutil.rmtree(place, ignore_errors=True)
-    for layer in keep.sources.parent.glob("sources-*.cpio"):
-        if layer != keep.sources:
-            os.unlink(layer)

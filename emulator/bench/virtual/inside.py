@@ -23,6 +23,7 @@ from typing import Any
 ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name/opt/podwire/order/raw")
 ANSWERS = "/dev/ttyS1"
 PAUSE_PORT = 0x505
+"""Of QEMU's device pvpanic, which pauses the machine."""
 MAGIC = b"podwire\n"
 _RNDRESEEDCRNG = 0x5207
 

@@ -11,17 +11,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from emulator.bench.machine import CPU, MACHINE
 from emulator.bench.virtual.image import Image, program
 
-MACHINE: Final = "pc-q35-7.2"
-CPU: Final = "Nehalem"
 MEMORY_MIB: Final = 1024
 BORN: Final = "2026-01-01T00:00:00"
 """What the guest takes for now when it boots."""
 ORDER: Final = "opt/podwire/order"
 ORDER_B: Final = 1 << 16
 """Of the file of that name, always: the guest knows its length from when it booted."""
-PAUSE_PORT: Final = 0x505
 QMP_FD: Final = 3
 KERNEL: Final = (
     "console=ttyS0", "quiet", "panic=-1", "nokaslr", "norandmaps", "random.trust_cpu=off",
