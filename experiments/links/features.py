@@ -83,15 +83,6 @@ def _saturated(rate: Rate, delay_us: int = 0) -> Callable[[Ends, float], Iterato
     return measure
 
 
-def _round_trip(both_us: int) -> Callable[[Ends, float], Iterator[Row]]:
-    def measure(ends: Ends, base_us: float) -> Iterator[Row]:
-        took = quick(ends.round_trips_us(40)) - 2 * base_us
-        bar = (2 * both_us / MS, (2 * both_us + LATE_US) / MS)
-        yield _between("round trip beyond the bare one", 2 * both_us / MS, took / MS, bar, " ms")
-
-    return measure
-
-
 def _each_way(there_us: int, back_us: int) -> Callable[[Ends, float], Iterator[Row]]:
     def measure(ends: Ends, base_us: float) -> Iterator[Row]:
         for what, way, asked_us in (
@@ -216,7 +207,7 @@ def _shaped(by: str) -> Feature:
 def _features() -> Iterator[Feature]:
     yield _shaped("tbf")
     yield _shaped("htb")
-    yield Feature("delay", "10ms", Asked(Medium(delay=Delay(10 * MS))), _round_trip(10 * MS))
+    yield Feature("delay", "10ms", Asked(Medium(delay=Delay(10 * MS))), _each_way(10 * MS, 10 * MS))
     uneven = Asked(egress=Medium(delay=Delay(30 * MS)), ingress=Medium(delay=Delay(5 * MS)))
     yield Feature("delay", "30ms out, 5ms in", uneven, _each_way(30 * MS, 5 * MS))
     # long, so that what the machine adds is little against it

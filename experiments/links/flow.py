@@ -90,12 +90,6 @@ class Ends:
         """``count`` datagrams at a pace, after some that find the neighbour."""
         return self._inside(lambda client, server: _send(client, server, count, per_s, frame_b))
 
-    def round_trips_us(self, count: int) -> list[float]:
-        """There and back one after the other, by one socket each way."""
-        there = self.send(count, 20.0)
-        back = self.reversed().send(count, 20.0)
-        return [a.took_us + b.took_us for a, b in zip(there.arrivals, back.arrivals, strict=False)]
-
 
 def _send(
     client: socket.socket, server: socket.socket, count: int, per_s: float, frame_b: int
