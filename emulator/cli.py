@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from emulator.errors import PodwireError, Problem
+from emulator.verbs import BENCHES
 
 _EPILOG = """\
 exit codes: 0 good, 1 the check or run failed, 2 bad input, 3 unsupported here
@@ -66,9 +67,10 @@ def parser() -> argparse.ArgumentParser:
     def on(p: argparse.ArgumentParser) -> None:
         p.add_argument(
             "--on",
-            choices=("native", "vm", "auto"),
-            help="bench: this kernel, a guest with a kernel that has everything, or the first "
-            "that has what the spec needs (default: native, and a lab's verbs where the lab is)",
+            choices=BENCHES,
+            help="bench: this kernel, a guest with a kernel that has everything, for experiments "
+            "one whose clock counts instructions, or the first that has what the spec needs "
+            "(default: native, and a lab's verbs where the lab is)",
         )
 
     def lab(p: argparse.ArgumentParser) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
 
@@ -26,6 +26,28 @@ def as_planned(resolved: ResolvedSpec, experiment: str, condition: Condition) ->
             place = f"lab of {condition.name}"
             raise PodwireError(*(Problem(place, text, "as in the plan") for text in deviations))
         yield cluster
+
+
+class Specs(Mapping[str, ResolvedSpec]):
+    """The specs of conditions, by the conditions' names; each is resolved when it is asked for.
+
+    A cell wants one of them, and where a CPU is emulated all would take longer than the cell.
+    """
+
+    def __init__(
+        self, conditions: Iterable[Condition], make: Callable[[Condition], ResolvedSpec]
+    ) -> None:
+        self._conditions = {one.name: one for one in conditions}
+        self._made = cache(lambda name: make(self._conditions[name]))
+
+    def __getitem__(self, name: str) -> ResolvedSpec:
+        return self._made(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._conditions)
+
+    def __len__(self) -> int:
+        return len(self._conditions)
 
 
 def describer(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], Description]:

@@ -21,17 +21,22 @@ from emulator.patience import EMULATED, VARIABLE
 
 NATIVE = "native"
 NO_SPEED = "needs KVM or --on virtual"
-_TEXTS = ("accelerator", "qemu", "machine", "cpu")
+VIRTUAL = "virtual"
+_TEXTS = ("accelerator", "qemu", "machine", "cpu", "image")
 
 
 class Bench(NamedTuple):
-    """``bench`` is native, vm, …; the rest is empty where there is no QEMU."""
+    """``bench`` is native, vm or virtual; the rest is empty where there is no QEMU.
+
+    ``image``: a digest of all that runs there; only ``virtual`` has one.
+    """
 
     bench: str = NATIVE
     accelerator: str = ""
     qemu: str = ""
     machine: str = ""
     cpu: str = ""
+    image: str = ""
 
     @classmethod
     def here(cls, environ: Mapping[str, str] = os.environ) -> Bench:
@@ -53,6 +58,11 @@ class Bench(NamedTuple):
     def has_speed(self) -> bool:
         """Whether time means anything here."""
         return self.accelerator != EMULATED
+
+    @property
+    def own_clock(self) -> bool:
+        """Whether its seconds are not those of whoever waits for it."""
+        return self.bench == VIRTUAL
 
     def as_json(self) -> dict[str, str]:
         """For the fingerprint: what is empty is left out."""

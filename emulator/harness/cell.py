@@ -5,6 +5,7 @@ A run asks for the cells of a block in their order and does not know where they 
 
 from __future__ import annotations
 
+import base64
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -27,6 +28,33 @@ class Cell(NamedTuple):
     samples: tuple[Sample, ...]
     raw: tuple[Mapping[str, bytes], ...]
     problems: tuple[Problem, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """For who measured it elsewhere to be told."""
+        return {
+            "started": self.started,
+            "spent_s": self.spent_s,
+            "samples": [one._asdict() for one in self.samples],
+            "raw": [
+                {name: base64.b64encode(content).decode() for name, content in files.items()}
+                for files in self.raw
+            ],
+            "problems": [one._asdict() for one in self.problems],
+        }
+
+    @classmethod
+    def of_json(cls, document: Mapping[str, Any]) -> Cell:
+        """Back from :meth:`as_json`."""
+        return cls(
+            document["started"],
+            document["spent_s"],
+            tuple(Sample(**one) for one in document["samples"]),
+            tuple(
+                {name: base64.b64decode(text) for name, text in files.items()}
+                for files in document["raw"]
+            ),
+            tuple(Problem(**one) for one in document["problems"]),
+        )
 
 
 Cells = Callable[[int, Sequence[Condition]], Generator[Cell, None, None]]

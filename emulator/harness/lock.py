@@ -1,6 +1,7 @@
 """One run at a time: two that measure at once would measure each other.
 
-Runs that only count do not mind company, but would be measured by who measures speed.
+Runs that only count, or whose time is not this machine's, do not mind company, but would be
+measured by who measures speed.
 """
 
 from __future__ import annotations
@@ -17,17 +18,17 @@ from emulator.errors import PodwireError, Problem
 
 @contextmanager
 def measuring(
-    path: Path, holder: str, say: Callable[[str], None], *, counts_only: bool = False
+    path: Path, holder: str, say: Callable[[str], None], *, undisturbed: bool = False
 ) -> Iterator[None]:
     """Hold the lock at ``path``; wait for it as long as it takes, having said who has it.
 
-    With ``counts_only``, together with others who count only.
+    With ``undisturbed``, together with others whom nothing disturbs.
 
     ``holder`` is what others are told about this run.  The lock ends with the process however
     that ends.  Ctrl-C ends the waiting.
     """
     descriptor, ours = _open(path)
-    kind = fcntl.LOCK_SH if counts_only else fcntl.LOCK_EX
+    kind = fcntl.LOCK_SH if undisturbed else fcntl.LOCK_EX
     try:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)

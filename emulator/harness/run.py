@@ -82,7 +82,9 @@ def run(
     else:
         store = _create(experiment, settings, results, fingerprint, name, stream)
     cells = cells or cell.here(experiment, bench, clock)
-    return _Session(experiment, settings, store, analyse, stream, clock, ask, cells, lacking).go()
+    return _Session(
+        experiment, settings, store, analyse, stream, clock, ask, cells, lacking, bench
+    ).go()
 
 
 def _create(
@@ -160,9 +162,9 @@ class _Session(Generic[LabT]):
     def __init__(
         self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
         stream: TextIO, clock: Callable[[], float], ask: Callable[[], None], cells: Cells,
-        lacking: Mapping[str, str],
+        lacking: Mapping[str, str], bench: Bench,
     ) -> None:  # fmt: skip
-        self._cells, self._lacking = cells, lacking
+        self._cells, self._lacking, self._bench = cells, lacking, bench
         self._experiment, self._settings, self._store = experiment, settings, store
         self._analyse, self._clock, self._ask = analyse, clock, ask
         self._blocks: list[dict[str, Any]] = store.manifest["blocks"]
@@ -303,7 +305,7 @@ class _Session(Generic[LabT]):
         rows = [Sample(one.name, None, one.unit, {}, why, supported=False) for one in declared]
         self._store.append(
             record["block"], record["attempt"], record["phase"], self._cell, condition,
-            stores.now(), rows,
+            "", rows,
         )  # fmt: skip
         self._cell += 1
 
@@ -322,7 +324,8 @@ class _Session(Generic[LabT]):
         ) - sum(one["measured_s"] for one in sessions[:-1])  # fmt: skip
         wall = sum(one["wall_s"] for one in sessions)
         measured = sum(one["measured_s"] for one in sessions)
-        self._store.manifest["measuring_share"] = measured / wall if wall else None
+        share = measured / wall if wall and not self._bench.own_clock else None
+        self._store.manifest["measuring_share"] = share
 
     def _end(self, status: str, why: str) -> Outcome:
         store = self._store

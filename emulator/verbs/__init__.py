@@ -9,6 +9,8 @@ import argparse
 import gc
 from importlib import import_module
 
+BENCHES = ("native", "vm", "virtual", "auto")
+"""What ``--on`` and PODWIRE_ON may say; see ``benches``."""
 _MODULES = {
     "check": "specs",
     "plan": "specs",

@@ -9,9 +9,7 @@ import sys
 from emulator.bench import guest as guests
 from emulator.errors import Problem, SpecError, Unsupported
 from emulator.substrate import runtime
-from emulator.verbs import guest
-
-BENCHES = ("native", "vm", "auto")
+from emulator.verbs import BENCHES, guest
 
 
 def where(arguments: argparse.Namespace) -> str:
@@ -22,7 +20,13 @@ def where(arguments: argparse.Namespace) -> str:
     makes = arguments.verb in guest.MAKING
     if bench == "auto" and makes:
         return _first_that_can(arguments)
-    if bench in ("native", "vm"):
+    if bench == "virtual" and arguments.verb != "run":
+        raise SpecError(
+            Problem(f"podwire {arguments.verb}", "--on virtual", "an experiment, which is all that "
+                    "this bench carries", "podwire run EXPERIMENT --on virtual; for a lab to look "
+                    "around in --on native or --on vm")
+        )  # fmt: skip
+    if bench in ("native", "vm", "virtual"):
         return bench
     if makes or arguments.verb == "ls":
         return "native"

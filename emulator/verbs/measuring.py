@@ -16,9 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import emulator
 from emulator.errors import PodwireError, Problem, SpecError
-from emulator.harness import fingerprint as fingerprints
 from emulator.harness import store
 from emulator.harness.bench import Bench
 from emulator.harness.interrupt import Interrupt
@@ -42,13 +40,14 @@ def run_(arguments: argparse.Namespace) -> int:
 
     name: str = arguments.experiment
     interrupt = Interrupt()
-    elsewhere = where(arguments) == "vm"
-    counts_only = elsewhere and not has_speed()
+    bench = where(arguments)
+    # who is not disturbed may run beside others like it; all of them disturb who measures speed
+    undisturbed = bench == "virtual" or (bench == "vm" and not has_speed())
     with (
         interrupt.listening(),
-        measuring(LOCK, f"podwire run {name}", _say, counts_only=counts_only),
+        measuring(LOCK, f"podwire run {name}", _say, undisturbed=undisturbed),
     ):
-        measure = _in_guest if elsewhere else _measure
+        measure = {"native": _measure, "vm": _in_guest, "virtual": _in_virtual}[bench]
         folder, status, code = measure(arguments, interrupt)
     if folder is None:
         return code
@@ -81,6 +80,7 @@ def run_(arguments: argparse.Namespace) -> int:
 def _measure(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path | None, str, int]:
     """Measure here: the run's folder, and how it ended."""
     from emulator.harness.run import run
+    from emulator.verbs import fingerprint
     from emulator.verbs.guest import in_guest
 
     experiments, name = import_module("experiments"), arguments.experiment
@@ -88,13 +88,40 @@ def _measure(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path 
     if not in_guest():
         analyse = getattr(experiments.module(name, "plots"), "analyse", analyse)
     Bench.here().require(name, getattr(module, "COUNTS", ()))
-    fingerprint = _fingerprint(module)
+    taken = fingerprint.take(module)
     resumed = _stored_settings(arguments, arguments.experiment) if arguments.resume else None
     settings = resumed or _wished(module.settings(arguments.quick), arguments)
     outcome = run(
         module.experiment(settings), settings, Path(arguments.results),
-        fingerprint=fingerprint, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
+        fingerprint=taken, analyse=analyse, stream=sys.stderr, resume=arguments.resume,
         ask=interrupt.check,
+    )  # fmt: skip
+    return outcome.folder, outcome.status, 0
+
+
+def _in_virtual(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path, str, int]:
+    """Measure in guests of bench virtual, one for each cell; the run is kept here."""
+    from emulator.harness.run import run
+    from emulator.verbs import fingerprint, virtual
+
+    experiments, name = import_module("experiments"), arguments.experiment
+    module = experiments.module(name, "experiment")
+    virtual.require(name, getattr(module, "CPUS", 1))
+    bench = virtual.Virtual.ready(_say)
+    found = bench.prepared(name, arguments.quick)
+    resumed = _stored_settings(arguments, name) if arguments.resume else None
+    # nothing is cold there: each cell begins where all the others begin
+    own = replace(Settings(**found["settings"]), warm_up=False)
+    settings = resumed or _wished(own, arguments)
+    outcome = run(
+        replace(
+            module.experiment(settings), lacking=lambda condition: found["lacking"][condition.name]
+        ),
+        settings, Path(arguments.results),
+        fingerprint={**found["fingerprint"], "git_commit": fingerprint.commit()},
+        analyse=getattr(experiments.module(name, "plots"), "analyse", summaries.summarise),
+        stream=sys.stderr, resume=arguments.resume, ask=interrupt.check,
+        cells=bench.cells(name, settings),
     )  # fmt: skip
     return outcome.folder, outcome.status, 0
 
@@ -155,16 +182,6 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _fingerprint(module: Any) -> dict[str, Any]:
-    """The machine's, with the digest of the experiments' own modules beside the emulator's."""
-    from emulator.substrate.versions import tool_versions
-
-    source = Path(emulator.__file__).parent
-    taken = fingerprints.take(tool_versions(module.TOOLS), source=source)
-    experiments = Path(import_module("experiments").__file__ or "").parent
-    return {**taken, "experiments_source": fingerprints.digest(experiments)}
-
-
 def _wished(settings: Settings, arguments: argparse.Namespace) -> Settings:
     """The experiment's own settings, with what the command line says otherwise."""
     wishes: dict[str, Any] = {}
@@ -214,7 +231,6 @@ def _print(
 ) -> None:
     from emulator.report import figure, table
 
-    measured = run.manifest["measuring_share"] or 0.0
     wall_s = sum(session["wall_s"] for session in run.manifest["sessions"])
     kinds = ("metrics", "counts")
     declared = {metric["name"] for kind in kinds for metric in run.manifest.get(kind, ())}
@@ -233,11 +249,18 @@ def _print(
         print(f"note: {note}")
     if len(told) < len(summary["notes"]):
         print(f"{len(summary['notes']) - len(told)} more notes in {run.folder / 'summary.json'}")
-    print(f"{wall_s:.0f} s, of which {measured:.0%} measuring. Results: {run.folder}")
+    print(f"{wall_s:.0f} s, of which {_measuring(run)} measuring. Results: {run.folder}")
     for path in figures:
         if path.suffix == ".png":
             print(f"figure: {path} (also .pdf, caption in .txt, numbers in .csv)")
     print(f"tables: {run.folder / 'figures'}/{{ratios,values}}.md (also .csv, .tex)")
+
+
+def _measuring(run: store.StoredRun) -> str:
+    if Bench.of_fingerprint(run.manifest["fingerprint"]).own_clock:
+        spent_s = sum(one["measured_s"] for one in run.manifest["sessions"])
+        return f"{spent_s:.1f} s of the guests' own clocks"
+    return f"{run.manifest['measuring_share'] or 0.0:.0%}"
 
 
 def _heads(note: str, run: store.StoredRun) -> bool:

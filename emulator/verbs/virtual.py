@@ -1,67 +1,85 @@
-"""Bench ``virtual``, from both ends: what is asked of a guest, and what is done in it.
-
-What runs in the guest (``prepare``, ``cell``) takes plain JSON and gives plain JSON.
-"""
+"""``podwire run --on virtual``: the cells of a run, each measured by a guest of its own."""
 
 from __future__ import annotations
 
-import base64
-from importlib import import_module
-from typing import Any
+import json
+from collections.abc import Generator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
-from emulator import cluster, supervisor  # noqa: F401 - loaded before the guest is frozen
-from emulator.errors import Problem
-from emulator.harness import cell as cells
-from emulator.harness.bench import Bench
-from emulator.harness.cell import Cell
+from emulator.bench.virtual import fetch, guests, image, lock, machine, pool
+from emulator.bench.virtual.guests import Say
+from emulator.bench.virtual.image import Image
+from emulator.errors import Problem, Unsupported
+from emulator.harness.cell import Cell, Cells
+from emulator.harness.experiment import Condition
 from emulator.harness.settings import Settings
-from emulator.measure.sample import Sample
+from emulator.harness.store import replace
+from emulator.patience import VARIABLE
 
-_EXPERIMENTS = import_module("experiments")
-for _name in _EXPERIMENTS.TABLE:
-    _EXPERIMENTS.module(_name, "experiment")
-
-
-def prepare(argument: dict[str, Any]) -> dict[str, Any]:
-    """The settings of an experiment, as this machine finds them."""
-    module = _EXPERIMENTS.module(argument["experiment"], "experiment")
-    settings: Settings = module.settings(argument["quick"])
-    return {"settings": settings.as_json()}
+_GUESTS_CPUS = 1
 
 
-def cell(argument: dict[str, Any]) -> dict[str, Any]:
-    """Measure one condition."""
-    module = _EXPERIMENTS.module(argument["experiment"], "experiment")
-    experiment = module.experiment(Settings(**argument["settings"]))
-    (condition,) = (
-        one for one in experiment.matrix.conditions if one.name == argument["condition"]
-    )
-    return told(cells.measure(experiment, condition, argument["seed"], Bench.here()))
+class Virtual(NamedTuple):
+    """The bench, ready: its image, and the guest that was frozen when it had loaded everything."""
+
+    image: Image
+    moment: Path
+
+    @classmethod
+    def ready(cls, say: Say) -> Virtual:
+        """Fetched, made and frozen, unless it was before. Unsupported where that cannot be."""
+        locked = lock.read()
+        made = image.made(locked, fetch.fetched(locked, say), say)
+        return cls(made, guests.frozen(made, say))
+
+    def prepared(self, experiment: str, quick: bool) -> dict[str, Any]:
+        """See :func:`emulator.verbs.errands.prepare`; a guest says the same each time, so what it
+        has said is kept."""
+        kept = self.moment.with_name(
+            f"{self.moment.name}-{experiment}-{'quick' if quick else 'full'}.json"
+        )
+        try:
+            found: dict[str, Any] = json.loads(kept.read_text())
+        except (OSError, ValueError):
+            argument = {"experiment": experiment, "quick": quick}
+            (found,) = self._carried_out([self._order("prepare", argument, experiment)])
+            replace(kept, json.dumps(found))
+        return found
+
+    def cells(self, experiment: str, settings: Settings) -> Cells:
+        """Cells of an experiment under its settings, as many at a time as there are CPUs here."""
+
+        def of_block(seed: int, order: Sequence[Condition]) -> Generator[Cell, None, None]:
+            orders = [
+                self._order(
+                    "cell",
+                    {"experiment": experiment, "settings": settings.as_json(),
+                     "condition": one.name, "seed": seed},
+                    f"{seed} {one.name}",
+                )
+                for one in order
+            ]  # fmt: skip
+            for told in self._carried_out(orders):
+                yield Cell.of_json(told)
+
+        return of_block
+
+    def _order(self, call: str, argument: Mapping[str, Any], seed: str) -> dict[str, Any]:
+        facts = json.dumps(machine.facts(self.image))
+        return {
+            "call": f"emulator.verbs.errands:{call}", "argument": argument, "seed": seed,
+            "env": {VARIABLE: facts},
+        }  # fmt: skip
+
+    def _carried_out(self, orders: Sequence[Mapping[str, Any]]) -> Generator[Any, None, None]:
+        return pool.answers(self.image, self.moment, orders)
 
 
-def told(one: Cell) -> dict[str, Any]:
-    """A cell as JSON."""
-    return {
-        "started": one.started,
-        "spent_s": one.spent_s,
-        "samples": [sample._asdict() for sample in one.samples],
-        "raw": [
-            {name: base64.b64encode(content).decode() for name, content in files.items()}
-            for files in one.raw
-        ],
-        "problems": [problem._asdict() for problem in one.problems],
-    }
-
-
-def heard(document: dict[str, Any]) -> Cell:
-    """A cell from JSON."""
-    return Cell(
-        document["started"],
-        document["spent_s"],
-        tuple(Sample(**one) for one in document["samples"]),
-        tuple(
-            {name: base64.b64decode(text) for name, text in files.items()}
-            for files in document["raw"]
-        ),
-        tuple(Problem(**one) for one in document["problems"]),
-    )
+def require(name: str, cpus: int) -> None:
+    """Unsupported for an experiment that one CPU cannot carry."""
+    if cpus > _GUESTS_CPUS:
+        raise Unsupported(
+            Problem(f"experiment {name}", f"it needs {cpus} CPUs, and bench virtual has one",
+                    "work for one CPU", "run it with --on native or --on vm")
+        )  # fmt: skip

@@ -90,7 +90,7 @@ def spec(condition: Condition) -> ResolvedSpec:
 def experiment(settings: Settings) -> Experiment[Cell]:
     """The experiment as its settings say."""
     declared = matrix(bool(settings.options["quick"]))
-    specs = {one.name: spec(one) for one in declared.conditions}
+    specs = labs.Specs(declared.conditions, spec)
 
     @contextmanager
     def build(condition: Condition, seed: int) -> Iterator[Cell]:

@@ -6,7 +6,7 @@ README.md says what is the same, and what the verdict means.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
@@ -61,7 +61,7 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     backends = ["vxlan"] if settings.options["quick"] else ["host-gw", "vxlan"]
     matrix = Matrix.cross(ARMS, {"network": backends, "offload": ["wire"], "mtu": [MTU]}, PAIRS)
     specs = {backend: _spec(backend, how) for backend in backends}
-    witness = Witness()
+    witness = Witness(lambda backend: _reference(specs[backend]))
 
     def describe(condition: Condition) -> Description:
         resolved = specs[str(condition.factors["network"])]
@@ -109,15 +109,22 @@ def _lab(
         if condition.arm == "podwire"
         else Foreign(name, SCRIPT.read_text(), _arguments(backend, how), ADDRESSES)
     )
+    witness.look(backend)
     with lab:
         places = {one: lab.place(one) for one in ADDRESSES}
         wrong = witness.differences(backend, places)
         if wrong:
             raise PodwireError(
-                *(Problem(condition.name, text, "the state that the first lab had")
+                *(Problem(condition.name, text, "the state that a lab by Podwire has")
                   for text in wrong)
             )  # fmt: skip
         yield Cell(_ends(places, backend), seed)
+
+
+@contextmanager
+def _reference(resolved: ResolvedSpec) -> Iterator[Mapping[str, Place]]:
+    with Cluster(resolved, f"{NAME}-reference-{os.getpid()}") as cluster:
+        yield {one: cluster.place(one) for one in ADDRESSES}
 
 
 def _ends(places: dict[str, Place], backend: str) -> Ends:

@@ -6,7 +6,8 @@ Addresses of hardware and names of veth ends other than eth0 are anyone's choice
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from difflib import unified_diff
 from pathlib import Path
 from typing import Any
@@ -24,15 +25,27 @@ _BRIDGES_ONLY = "bridge/bridge-nf-call-iptables"
 
 
 class Witness:
-    """Keeps the state of the first lab of each network and compares every later one with it."""
+    """Keeps the state that a lab of each network has and compares every other one with it.
 
-    def __init__(self) -> None:
+    ``reference``: the places of such a lab; it is built once, when it is first asked for.
+    """
+
+    def __init__(
+        self, reference: Callable[[str], AbstractContextManager[Mapping[str, Place]]]
+    ) -> None:
+        self._reference = reference
         self._first: dict[str, tuple[str, ...]] = {}
 
+    def look(self, network: str) -> None:
+        """Build the reference of a network, unless that was done. Before the lab to be compared:
+        two labs at a time would disturb each other."""
+        if network not in self._first:
+            with self._reference(network) as places:
+                self._first[network] = state(places)
+
     def differences(self, network: str, places: Mapping[str, Place]) -> list[str]:
-        """Lines that a lab has more (+) or less (-) than the first one of its network."""
-        now = state(places)
-        first = self._first.setdefault(network, now)
+        """Lines that a lab has more (+) or less (-) than the reference of its network."""
+        first, now = self._first[network], state(places)
         changed = unified_diff(first, now, "first", "now", n=0, lineterm="")
         return [line for line in changed if line[:1] in "+-" and line[:3] not in ("+++", "---")]
 

@@ -124,7 +124,7 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     """The experiment as its settings say; ``options`` come from ``settings()``."""
     how = Traffic.of(settings.options)
     declared = matrix(bool(settings.options["quick"]))
-    specs = {one.name: spec(one, how) for one in declared.conditions}
+    specs = labs.Specs(declared.conditions, lambda one: spec(one, how))
 
     return Experiment(
         name=NAME,

@@ -88,7 +88,7 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     """The experiment as its settings say."""
     declared = matrix(bool(settings.options["quick"]))
     congestion = str(settings.options["congestion"])
-    specs = {one.name: lab.spec(one, congestion) for one in declared.conditions}
+    specs = labs.Specs(declared.conditions, lambda one: lab.spec(one, congestion))
 
     @contextmanager
     def build(condition: Condition, seed: int) -> Iterator[Cell]:

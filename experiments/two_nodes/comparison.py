@@ -71,7 +71,7 @@ def experiment(
 ) -> Experiment[Cell]:  # fmt: skip
     """The experiment; what is ``computed`` of a way, by metric, must be found."""
     loads = Loads.of(settings.options)
-    specs = {one.name: lab.spec(one, loads.usual.congestion) for one in declared.conditions}
+    specs = labs.Specs(declared.conditions, lambda one: lab.spec(one, loads.usual.congestion))
     return Experiment(
         name=name,
         question=question,

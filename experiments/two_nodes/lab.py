@@ -93,7 +93,7 @@ def _fixed_rate_bit_s(name: str, short: Traffic, arms: Sequence[str]) -> int:
     conditions = [
         Condition(arm, {"place": PLACES[1], "offload": "wire", "mtu": MTU}) for arm in arms
     ]
-    specs = {one.name: spec(one, short.congestion) for one in conditions}
+    specs = labs.Specs(conditions, lambda one: spec(one, short.congestion))
     lacking = labs.lacking(specs)
     there = [one for one in conditions if not lacking(one)]
     found = []

@@ -82,10 +82,10 @@ def experiment(settings: Settings) -> Experiment[Cell]:
     """The experiment as its settings say."""
     declared = matrix(bool(settings.options["quick"]))
     congestion = str(settings.options["congestion"])
-    specs = {
-        one.name: lab.spec(one, congestion, **_router(paths.of(one.factors)))
-        for one in declared.conditions
-    }
+    specs = labs.Specs(
+        declared.conditions,
+        lambda one: lab.spec(one, congestion, **_router(paths.of(one.factors))),
+    )
     return Experiment(
         name=NAME, question=QUESTION, matrix=declared, metrics=METRICS, counts=COUNTS,
         describe=labs.describer(specs),

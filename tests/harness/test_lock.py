@@ -40,8 +40,8 @@ def test_who_only_counts_waits_for_who_measures_alone(tmp_path: Path) -> None:
     path = tmp_path / "measuring.lock"
     lines: list[str] = []
     with (
-        measuring(path, "first", lines.append, counts_only=True),
-        measuring(path, "second", lines.append, counts_only=True),
+        measuring(path, "first", lines.append, undisturbed=True),
+        measuring(path, "second", lines.append, undisturbed=True),
         open(path) as other,
         pytest.raises(BlockingIOError),
     ):

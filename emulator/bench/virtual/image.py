@@ -8,9 +8,11 @@ bytes on every machine: the guest's own Python, run by its own loader, writes th
 from __future__ import annotations
 
 import hashlib
+import shutil
 import stat
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -23,14 +25,18 @@ from emulator.substrate.host import run_on_host
 
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
 _LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
-_SOURCES: Final = (".py", ".yaml", ".c", ".h", ".json")
+_SOURCES: Final = (".py", ".yaml", ".sh", ".c", ".h", ".json", ".conflist")
 _HOST_LEFT_OUT: Final = (
     "usr/share/doc/",
     "usr/share/man/",
     "usr/share/locale/",
     "usr/share/zoneinfo/",
 )
+_DIGEST: Final = "digest"
+"""Beside the parts that do not change with our sources: of their bytes."""
 _COMPILE_S: Final = 600.0
+_KEPT: Final = 3
+_NOT_BEFORE_S: Final = 3600.0
 _AGAIN: Final = "free some space and memory, and try again: nothing half-made is kept"
 Say = Callable[[str], None]
 
@@ -38,10 +44,12 @@ Say = Callable[[str], None]
 class Image(NamedTuple):
     """``base`` and ``sources`` are initramfs archives, ``host`` the root that QEMU is in.
 
-    ``digest``: of everything that the guest sees and is run by.
+    ``digest``: of everything that the guest sees and is run by, from its bytes: two machines on
+    which they are the same have the same image. ``qemu``: its version, as the lock names it.
     """
 
     digest: str
+    qemu: str
     kernel: Path
     base: Path
     sources: Path
@@ -54,13 +62,28 @@ def made(lock: Lock, packages: Mapping[str, Path], say: Say) -> Image:
     if not place.is_dir():
         say("bench virtual: the image is made (once for a lock, about a minute) …")
         _finished(place, lambda work: _base(lock, packages, work))
+        for old in unused(place.parent.glob("*-*")):
+            shutil.rmtree(old, ignore_errors=True)
+    place.touch()
     ours = _own_sources()
     digest = _digest(ours)
     layer = place / f"sources-{digest}.cpio"
     if not layer.exists():
         _finished(layer, lambda work: _layer(ours, place / "guest", work))
-    whole = hashlib.sha256(f"{place.name} {digest}".encode()).hexdigest()[:16]
-    return Image(whole, place / "vmlinuz", place / "base.cpio", layer, place / "host")
+    layer.touch()
+    whole = hashlib.sha256(f"{(place / _DIGEST).read_text()} {digest}".encode()).hexdigest()[:16]
+    (qemu,) = (one.version for one in lock.of("host") if one.name == "qemu-system-x86")
+    return Image(
+        whole, qemu.rpartition(":")[2], place / "vmlinuz", place / "base.cpio", layer,
+        place / "host",
+    )  # fmt: skip
+
+
+def unused(kept: Iterable[Path]) -> list[Path]:
+    """Of versions of one thing those that are older than the last three, and that nobody has used
+    for an hour."""
+    old = sorted((one.stat().st_mtime, one) for one in kept)[:-_KEPT]
+    return [path for used, path in old if time.time() - used > _NOT_BEFORE_S]
 
 
 def folder() -> Path:
@@ -108,6 +131,9 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
         _unpack(
             {n: e for n, e in found.items() if not n.startswith(_HOST_LEFT_OUT)}, place / "host"
         )
+    sums = [hashlib.sha256((place / one).read_bytes()).hexdigest() for one in _BOOTED]
+    sums += [one.sha256 for one in lock.of("host")]
+    (place / _DIGEST).write_text(hashlib.sha256("\n".join(sums).encode()).hexdigest())
 
 
 def _module_tables(guest: Path) -> Iterator[tuple[str, Entry]]:
@@ -185,6 +211,7 @@ def _recipe() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
 
 
+_BOOTED: Final = ("vmlinuz", "base.cpio")
 _MAKERS: Final = ("archive", "image", "modules", "package", "tree")
 
 

@@ -20,6 +20,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from emulator.errors import PodwireError
+
 ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name/opt/podwire/order/raw")
 ANSWERS = "/dev/ttyS1"
 PAUSE_PORT = 0x505
@@ -36,8 +38,11 @@ def main() -> None:
     _pause()
     order = json.loads(ORDER.read_bytes().rstrip(b"\0"))
     _seed(order["seed"])
+    os.environ.update(order["env"])
     try:
         found = {"answer": _function(order["call"])(order["argument"])}
+    except PodwireError as error:
+        found = {"problems": error.problems, "kind": type(error).__name__}
     except Exception:  # whatever it is, it is the host that has to say it
         found = {"error": traceback.format_exc()}
     _answer(answers, json.dumps(found).encode())

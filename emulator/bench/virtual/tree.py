@@ -60,7 +60,7 @@ stty -F /dev/ttyS1 raw
 cd /root
 export PATH=/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
 export PYTHONHASHSEED=0 PYTHONPATH=/opt/podwire PYTHONDONTWRITEBYTECODE=1
-python3.11 -m emulator.bench.virtual.inside emulator.verbs.virtual
+python3.11 -m emulator.bench.virtual.inside emulator.verbs.errands
 poweroff -f
 """
 FILES: Final = {

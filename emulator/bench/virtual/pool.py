@@ -1,0 +1,76 @@
+"""Many orders, one guest for each, and as many guests at a time as there are CPUs for them."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from emulator.bench.virtual import guests, machine
+from emulator.bench.virtual.guests import Guest
+from emulator.bench.virtual.image import Image
+
+PATIENCE_S: Final = 1800.0
+"""Until an order is carried out; seconds to a minute are usual."""
+_GUEST_MIB: Final = machine.MEMORY_MIB + 256
+
+
+class _Under(NamedTuple):
+    """An order that is being carried out."""
+
+    guest: Guest
+    end: ExitStack
+    deadline: float
+
+
+def at_once() -> int:
+    """How many guests this machine can run at a time: as its CPUs and free memory say."""
+    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
+    try:
+        rows = Path("/proc/meminfo").read_text().splitlines()
+        free = next(int(row.split()[1]) // 1024 for row in rows if row.startswith("MemAvailable"))
+    except (OSError, StopIteration):
+        pass
+    return max(1, min(len(os.sched_getaffinity(0)), free // _GUEST_MIB))
+
+
+def answers(
+    image: Image, moment: Path, orders: Sequence[Mapping[str, Any]],
+    more: Sequence[tuple[str, ...]] = (), patience_s: float = PATIENCE_S,
+) -> Generator[Any, None, None]:  # fmt: skip
+    """The answers to orders (see :func:`guests.thawed`), in their order.
+
+    ``more``: words for QEMU for each order. PodwireError for a guest that fails, ends without an
+    answer or hangs. When the generator is closed, all guests are gone.
+    """
+    most, ahead = at_once(), list(enumerate(orders))[::-1]
+    under: dict[int, _Under] = {}
+    done: dict[int, Any] = {}
+    with ExitStack() as every:
+        for number in range(len(orders)):
+            while number not in done:
+                while ahead and len(under) < most:
+                    at, order = ahead.pop()
+                    end = every.enter_context(ExitStack())
+                    words = more[at] if more else ()
+                    guest = end.enter_context(guests.thawed(image, moment, order, words))
+                    under[at] = _Under(guest, end, time.monotonic() + patience_s)
+                for at in _ended(under):
+                    one = under.pop(at)
+                    with one.end:
+                        done[at] = one.guest.answer()
+            yield done.pop(number)
+
+
+def _ended(under: Mapping[int, _Under]) -> list[int]:
+    """Wait for guests to end, and name them. PodwireError for one that takes too long."""
+    first = min(under.values(), key=lambda one: one.deadline)
+    left_s = max(0.0, first.deadline - time.monotonic())
+    ready, _, _ = select.select([one.guest.ended for one in under.values()], [], [], left_s)
+    if not ready:
+        raise first.guest.failed("it does not come to an end")
+    return [at for at, one in under.items() if one.guest.ended in ready]
