@@ -252,6 +252,21 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--pgf", action="store_true", help="also write PGF for LaTeX")
 
     p = verb(
+        "reproduce",
+        "make the reference results of bench virtual again, and compare every sample",
+        "podwire reproduce instructions",
+    )
+    p.add_argument("experiments", nargs="*", help="which (default: all that have a reference)")
+    p.add_argument(
+        "--renew", action="store_true", help="put the new runs into the place of the references"
+    )
+    p.add_argument("--results", default="results", metavar="DIR", help="where results go")
+    p.add_argument(
+        "--reference", default="results/reference", metavar="DIR", help=argparse.SUPPRESS
+    )
+    output(p)
+
+    p = verb(
         "vm",
         "the guest of bench vm: keep it, end it, run a program in it",
         "podwire vm exec -- uname -a",

@@ -6,7 +6,8 @@ A folder ``experiments/<package>/`` holds
 - ``experiment.py``: ``QUESTION``; ``TOOLS``, the programs that it needs;
   ``settings(quick) -> Settings`` (blocks, and options of its own; it is called under the lock that
   keeps others from measuring and may measure a pilot); ``experiment(settings) -> Experiment``;
-  ``COUNTS``, the metrics of right and count, if it has any (see ``harness.bench``);
+  ``COUNTS``, the metrics of right and count, if it has any (see ``harness.bench``); ``CPUS``, how
+  many it needs, if more than one;
 - ``plots.py``: ``draw(run, summary, folder, pgf=False) -> list[Path]``, which draws from a stored
   run and imports neither ``experiment.py`` nor anything of a live lab; and, where a run says more
   than ratios, ``analyse(run) -> summary`` and ``report(summary) -> str``.
@@ -34,6 +35,10 @@ TABLE = {
     "wan": "experiments.wan",
 }
 """Name on the command line to package."""
+REFERENCES = {
+    "overlay-vs-routed": (True, 6),
+}
+"""What ``podwire reproduce`` makes again on bench virtual: the small version or not, and blocks."""
 
 
 def module(name: str, part: str) -> ModuleType:

@@ -8,13 +8,18 @@ from typing import TextIO
 
 
 class Progress:
-    """Counts cells (one condition of one block); ``clock`` is a monotonic time in seconds."""
+    """Counts cells (one condition of one block); ``clock`` is a monotonic time in seconds.
+
+    ``weight``: what each cell counts for, where cells of several runs take different times;
+    ``cells`` is then the sum over all of them.
+    """
 
     def __init__(
-        self, stream: TextIO, cells: int, clock: Callable[[], float] = time.monotonic
+        self, stream: TextIO, cells: float, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._stream, self._cells, self._clock = stream, cells, clock
-        self._started, self._done, self._width = clock(), 0, 0
+        self._started, self._done, self._width = clock(), 0.0, 0
+        self.weight = 1.0
         self._terminal = stream.isatty()
 
     def cell(self, block: str, name: str) -> None:
@@ -24,7 +29,7 @@ class Progress:
 
     def done(self) -> None:
         """A cell has ended."""
-        self._done += 1
+        self._done += self.weight
 
     def block(self, text: str) -> None:
         """A block has ended; shown only where there is no bar."""

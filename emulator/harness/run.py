@@ -55,6 +55,7 @@ def run(
     clock: Callable[[], float] = time.monotonic,
     ask: Callable[[], None] = lambda: None,
     cells: Cells | None = None,
+    progress: Progress | None = None,
 ) -> Outcome:
     """Run an experiment and store it under ``results/<experiment>/<run>``.
 
@@ -63,7 +64,7 @@ def run(
     KeyboardInterrupt for a signal that went unheard.  An error (PodwireError of a lab, an
     instrument, a gate, a full disk) is raised after the partial result was stored as ``failed``.
     Unsupported, before anything is stored, when this bench can measure nothing of it.
-    ``cells``: where cells are measured; by default here.
+    ``cells``: where cells are measured; by default here. ``progress``: a bar for several runs.
     """
     bench = Bench.of_fingerprint(fingerprint)
     bench.require(experiment.name, experiment.counts)
@@ -83,7 +84,7 @@ def run(
         store = _create(experiment, settings, results, fingerprint, name, stream)
     cells = cells or cell.here(experiment, bench, clock)
     return _Session(
-        experiment, settings, store, analyse, stream, clock, ask, cells, lacking, bench
+        experiment, settings, store, analyse, stream, clock, ask, cells, lacking, bench, progress
     ).go()
 
 
@@ -162,7 +163,7 @@ class _Session(Generic[LabT]):
     def __init__(
         self, experiment: Experiment[LabT], settings: Settings, store: Store, analyse: Analyse,
         stream: TextIO, clock: Callable[[], float], ask: Callable[[], None], cells: Cells,
-        lacking: Mapping[str, str], bench: Bench,
+        lacking: Mapping[str, str], bench: Bench, progress: Progress | None,
     ) -> None:  # fmt: skip
         self._cells, self._lacking, self._bench = cells, lacking, bench
         self._experiment, self._settings, self._store = experiment, settings, store
@@ -179,7 +180,7 @@ class _Session(Generic[LabT]):
         self._looks = 0
         ahead = [block for block in self._numbers() if block not in self._whole]
         ahead_cells = len(ahead) * len(experiment.matrix.conditions)
-        self._progress = Progress(stream, ahead_cells, clock)
+        self._progress = progress or Progress(stream, ahead_cells, clock)
 
     def go(self) -> Outcome:
         """All blocks, then the end; see ``run``."""

@@ -13,6 +13,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from emulator.errors import Problem, Unsupported
+from emulator.harness.bench import LIMITS, Bench
 from emulator.harness.store import StoredRun, full_disk
 from emulator.report import style
 from emulator.report.statistics import FEWEST_BLOCKS
@@ -101,6 +102,8 @@ def caption(
     )
     if summary["bench"]:
         parts.append(f"Bench: {summary['bench']}.")
+    if Bench.of_fingerprint(fingerprint).own_clock:
+        parts.append(LIMITS)
     if manifest["status"] != "complete":
         parts.append(f"The run is {manifest['status']}: {manifest['why'] or 'not ended'}.")
     parts.append(

@@ -32,6 +32,7 @@ _MODULES = {
     "cli": "places",
     "run": "measuring",
     "plot": "measuring",
+    "reproduce": "reproducing",
     "vm": "guest",
 }
 

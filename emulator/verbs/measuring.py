@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -101,28 +101,16 @@ def _measure(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path 
 
 def _in_virtual(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path, str, int]:
     """Measure in guests of bench virtual, one for each cell; the run is kept here."""
-    from emulator.harness.run import run
-    from emulator.verbs import fingerprint, virtual
+    from emulator.verbs.virtual import Virtual, require
 
-    experiments, name = import_module("experiments"), arguments.experiment
-    module = experiments.module(name, "experiment")
-    virtual.require(name, getattr(module, "CPUS", 1))
-    bench = virtual.Virtual.ready(_say)
-    found = bench.prepared(name, arguments.quick)
+    name = arguments.experiment
+    require(name)
+    bench = Virtual.ready(_say)
     resumed = _stored_settings(arguments, name) if arguments.resume else None
-    # nothing is cold there: each cell begins where all the others begin
-    own = replace(Settings(**found["settings"]), warm_up=False)
-    settings = resumed or _wished(own, arguments)
-    outcome = run(
-        replace(
-            module.experiment(settings), lacking=lambda condition: found["lacking"][condition.name]
-        ),
-        settings, Path(arguments.results),
-        fingerprint={**found["fingerprint"], "git_commit": fingerprint.commit()},
-        analyse=getattr(experiments.module(name, "plots"), "analyse", summaries.summarise),
-        stream=sys.stderr, resume=arguments.resume, ask=interrupt.check,
-        cells=bench.cells(name, settings),
-    )  # fmt: skip
+    settings = resumed or _wished(bench.settings(name, arguments.quick), arguments)
+    outcome = bench.run(
+        name, settings, Path(arguments.results), ask=interrupt.check, resume=arguments.resume
+    )
     return outcome.folder, outcome.status, 0
 
 
@@ -143,26 +131,33 @@ def _in_guest(arguments: argparse.Namespace, _: Interrupt) -> tuple[Path | None,
 
 def plot_(arguments: argparse.Namespace) -> int:
     """Draw the figures of stored runs anew, into their folders; their summary with them."""
-    experiments = import_module("experiments")
     folders = [Path(one) for one in arguments.runs] or _all_latest(Path(arguments.results))
     if not folders:
         raise PodwireError(
             Problem(arguments.results, "no stored run", "one to draw",
                     "podwire run overlay-vs-routed --quick makes one")
         )  # fmt: skip
+    redraw(folders, arguments.pgf, print)
+    return 0
+
+
+def redraw(
+    folders: Iterable[Path], pgf: bool = False, tell: Callable[[Path], None] = lambda path: None
+) -> None:
+    """Summary, figures and tables of stored runs, anew; ``tell`` hears of every file."""
     from emulator.report import table
 
+    experiments = import_module("experiments")
     for folder in folders:
         run = store.read(folder)
         plots = experiments.module(run.manifest["experiment"], "plots")
         summary = getattr(plots, "analyse", summaries.summarise)(run)
         if store.renew_summary(folder, summary):
-            print(folder / "summary.json")
-        for path in plots.draw(run, summary, folder / "figures", pgf=arguments.pgf):
-            print(path)
+            tell(folder / "summary.json")
+        for path in plots.draw(run, summary, folder / "figures", pgf=pgf):
+            tell(path)
         for path in table.save(summary, folder / "figures"):
-            print(path)
-    return 0
+            tell(path)
 
 
 def _list(experiments: Mapping[str, str], output: str) -> int:
