@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan plots lint doctor clean setup packages cni-plugins vm-bench vm-packages virtual-lock
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan reproduce reference calibration plots lint doctor clean setup packages cni-plugins vm-bench vm-packages virtual-lock
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -96,6 +96,15 @@ path-mtu: setup ## experiment: what becomes of packets that are too large? (in f
 
 wan: setup ## experiment: TCP over a long, slow, lossy link (in full)
 	@podwire run wan $(ARGS)
+
+reproduce: setup ## the reference results of bench virtual made again, compared, all figures redrawn
+	@podwire reproduce $(ARGS)
+
+reference: setup ## measure the reference results of bench virtual anew, in place of the old ones
+	@podwire reproduce --renew $(ARGS)
+
+calibration: .venv/ready ## draw ratios of bench virtual beside native and published ones
+	@python -m experiments.calibration
 
 plots: .venv/ready ## redraw every figure from stored results; needs no root and no lab
 	@podwire plot $(ARGS)

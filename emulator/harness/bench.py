@@ -23,8 +23,8 @@ NATIVE = "native"
 NO_SPEED = "needs KVM or --on virtual"
 VIRTUAL = "virtual"
 LIMITS = (
-    "Every instruction costs the same, in one CPU without caches: ratios and instruction counts hold, "
-    "absolute times do not. Intervals are the spread over seeds, not a machine's uncertainty."
+    "Every instruction costs the same, in one CPU without caches: ratios and instruction counts "
+    "hold, absolute times do not. Intervals are the spread over seeds, not a machine's uncertainty."
 )
 """What is to be said of numbers of bench virtual, wherever they are shown."""
 _TEXTS = ("accelerator", "qemu", "machine", "cpu", "image")

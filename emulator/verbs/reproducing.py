@@ -26,6 +26,13 @@ from emulator.verbs.virtual import Virtual
 
 NAME = "virtual"
 """Of the run that is an experiment's reference on that bench."""
+_OTHER_IMAGE = (
+    "of another image than the reference (another version of Podwire, of a package or of QEMU): "
+    "medians are compared, not samples."
+)
+_MORE = (
+    "More differs than may: if that is meant, make reference, and commit it with what changed it."
+)
 
 
 def reproduce_(arguments: argparse.Namespace) -> int:
@@ -108,6 +115,7 @@ def _made(
     """The run, in the usual place, or for a new reference beside the old one. None for Ctrl-C."""
     results, run = Path(arguments.results), None
     if arguments.renew:
+        Path(arguments.reference).mkdir(parents=True, exist_ok=True)
         results = Path(tempfile.mkdtemp(dir=arguments.reference, prefix=".renewing-"))
         run = NAME
     outcome = bench.run(
@@ -148,11 +156,9 @@ def _told(found: Sequence[Reproduction], took_s: float, arguments: argparse.Name
               f"{len(same)} the same in every sample.")  # fmt: skip
         others = [one.experiment for one in found if not one.image]
         if others:
-            print(f"{', '.join(others)}: the reference is of another image (version of the program, "
-                  "of its packages or of QEMU), so medians are compared, not samples.")  # fmt: skip
+            print(f"{', '.join(others)}: {_OTHER_IMAGE}")
         if not good:
-            print("More differs than may: if that is meant, make reference, and commit it with "
-                  "what changed it.")  # fmt: skip
+            print(_MORE)
     return 0 if good or arguments.renew else 1
 
 

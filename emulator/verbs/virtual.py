@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from emulator.bench.virtual import fetch, guests, image, lock, machine, pool
+from emulator.bench.virtual import guests, image, lock, machine, pool, renew
 from emulator.bench.virtual.guests import Say
 from emulator.bench.virtual.image import Image
 from emulator.errors import Problem, Unsupported
@@ -36,8 +36,7 @@ class Virtual(NamedTuple):
     @classmethod
     def ready(cls, say: Say) -> Virtual:
         """Fetched, made and frozen, unless it was before. Unsupported where that cannot be."""
-        locked = lock.read()
-        made = image.made(locked, fetch.fetched(locked, say), say)
+        made = image.made(*renew.to_be_had(lock.read(), say), say)
         return cls(made, guests.frozen(made, say))
 
     def settings(self, experiment: str, quick: bool) -> Settings:

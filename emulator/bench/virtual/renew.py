@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
+from emulator.bench.virtual import fetch
 from emulator.bench.virtual import lock as locks
+from emulator.bench.virtual.fetch import Say
 from emulator.bench.virtual.lock import Lock, Package, Role, Wheel
-from emulator.errors import PodwireError, Problem
+from emulator.errors import PodwireError, Problem, Unsupported
 from emulator.substrate.host import run_on_host
 
 DEBIAN: Final = "bookworm"
@@ -52,6 +54,28 @@ def renewed() -> Lock:
             found[one.name] = one._replace(roles=roles)
     today = datetime.now(UTC).strftime("%Y%m%d")
     return Lock(today, tuple(found[name] for name in sorted(found)), tuple(_wheels()))
+
+
+def to_be_had(locked: Lock, say: Say) -> tuple[Lock, dict[str, Path]]:
+    """A lock with its packages: where those of ``locked`` are nowhere left, today's instead.
+
+    What was taken then is kept, so that it stays the same on this machine. Unsupported where
+    neither can be had.
+    """
+    try:
+        return locked, fetch.fetched(locked, say)
+    except Unsupported as gone:
+        kept = fetch.folder() / f"instead-of-{locked.digest}.json"
+        say(f"{gone}\nbench virtual: today's versions are taken instead, so results are close to "
+            "those of others, and not the same")  # fmt: skip
+        try:
+            instead = locks.read(kept) if kept.exists() else renewed()
+            found = fetch.fetched(instead, say)
+        except PodwireError as error:
+            raise gone from error
+        if not kept.exists():
+            kept.write_text(locks.text(instead))
+        return instead, found
 
 
 def _resolved(role: Role, names: Sequence[str]) -> Iterable[Package]:
