@@ -69,7 +69,7 @@ def compare(
     for metric in dict.fromkeys(key[2] for key in (*before, *now)):
         keys = [key for key in {**before, **now} if key[2] == metric]
         same = sum(key in before and key in now and _alike(before[key], now[key]) for key in keys)
-        lost = sum(_value(before, key) is None != (_value(now, key) is None) for key in keys)
+        lost = sum((_value(before, key) is None) != (_value(now, key) is None) for key in keys)
         moved, where = max(
             (_moved(before, now, metric, one), one) for one in sorted({key[1] for key in keys})
         )
