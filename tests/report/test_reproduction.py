@@ -101,5 +101,5 @@ TABLE = """\
 experiment  metric  samples  same  median moved  most in     allowed  verdict
 ──────────  ──────  ───────  ────  ────────────  ──────────  ───────  ───────────────
 e           rate          6     6             0              nothing  same
-e           rate          6     0        1.000%  vxlan_1500     2.0%  differs, within
+            rate          6     0        1.000%  vxlan_1500     2.0%  differs, within
 """
