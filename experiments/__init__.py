@@ -36,7 +36,7 @@ TABLE = {
 }
 """Name on the command line to package."""
 REFERENCES = {
-    "overlay-vs-routed": (True, 6),
+    "overlay-vs-routed": (False, 3),
 }
 """What ``podwire reproduce`` makes again on bench virtual: the small version or not, and blocks."""
 

@@ -26,6 +26,8 @@ from emulator.verbs.virtual import Virtual
 
 NAME = "virtual"
 """Of the run that is an experiment's reference on that bench."""
+_UNKNOWN_S = 10.0
+"""A cell of an experiment that has no reference yet."""
 _OTHER_IMAGE = (
     "of another image than the reference (another version of Podwire, of a package or of QEMU): "
     "medians are compared, not samples."
@@ -51,9 +53,11 @@ def reproduce_(arguments: argparse.Namespace) -> int:
             name: _settings(bench, name, None if arguments.renew else before[name])
             for name in names
         }
-        progress = Progress(sys.stderr, sum(_wall_s(before.get(name)) for name in names))
+        cells = {name: _cells(name, settings[name]) for name in names}
+        each_s = {name: _each_s(before.get(name)) for name in names}
+        progress = Progress(sys.stderr, sum(cells[name] * each_s[name] for name in names))
         for name in names:
-            progress.weight = _wall_s(before.get(name)) / max(1, _cells(before.get(name)))
+            progress.weight = each_s[name]
             again = _made(bench, name, settings[name], arguments, interrupt, progress)
             if again is None:
                 return 130
@@ -94,18 +98,17 @@ def _settings(bench: Virtual, name: str, before: StoredRun | None) -> Settings:
     return Settings(**{**own.as_json(), "blocks": blocks, "most_blocks": max(60, blocks)})
 
 
-def _wall_s(reference: StoredRun | None) -> float:
-    """How long it took, which is how much of the whole it is."""
-    if reference is None:
-        return 60.0
-    return float(sum(one["wall_s"] for one in reference.manifest["sessions"]))
+def _cells(name: str, settings: Settings) -> int:
+    declared = import_module("experiments").module(name, "experiment").experiment(settings)
+    return settings.blocks * len(declared.matrix.conditions)
 
 
-def _cells(reference: StoredRun | None) -> int:
+def _each_s(reference: StoredRun | None) -> float:
+    """How long a cell took when the reference was made: what it counts for in the bar."""
     if reference is None:
-        return 12
-    manifest = reference.manifest
-    return int(manifest["settings"]["blocks"]) * len(manifest["conditions"])
+        return _UNKNOWN_S
+    cells = len({row.cell for row in reference.rows})
+    return float(sum(one["wall_s"] for one in reference.manifest["sessions"])) / max(1, cells)
 
 
 def _made(
