@@ -7,7 +7,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 
@@ -58,13 +59,17 @@ def reproduce_(arguments: argparse.Namespace) -> int:
         progress = Progress(sys.stderr, sum(cells[name] * each_s[name] for name in names))
         for name in names:
             progress.weight = each_s[name]
-            again = _made(bench, name, settings[name], arguments, interrupt, progress)
-            if again is None:
-                return 130
-            if name in before:
-                found.append(_compared(before[name], again))
-            if arguments.renew:
-                _take_the_place(again.folder, folder / name / NAME)
+            with _results(arguments) as (results, run):
+                outcome = bench.run(
+                    name, settings[name], results, ask=interrupt.check, progress=progress,
+                    name_of_run=run,
+                )  # fmt: skip
+                if outcome.status == "interrupted":
+                    return 130
+                if name in before:
+                    found.append(_compared(before[name], store.read(outcome.folder)))
+                if arguments.renew:
+                    _take_the_place(outcome.folder, folder / name / NAME)
     for name in import_module("experiments").TABLE:
         redraw(store.runs(folder, name))
     return _told(found, time.monotonic() - began, arguments)
@@ -111,24 +116,16 @@ def _each_s(reference: StoredRun | None) -> float:
     return float(sum(one["wall_s"] for one in reference.manifest["sessions"])) / max(1, cells)
 
 
-def _made(
-    bench: Virtual, name: str, settings: Settings, arguments: argparse.Namespace,
-    interrupt: Interrupt, progress: Progress,
-) -> StoredRun | None:  # fmt: skip
-    """The run, in the usual place, or for a new reference beside the old one. None for Ctrl-C."""
-    results, run = Path(arguments.results), None
-    if arguments.renew:
-        Path(arguments.reference).mkdir(parents=True, exist_ok=True)
-        results = Path(tempfile.mkdtemp(dir=arguments.reference, prefix=".renewing-"))
-        run = NAME
-    outcome = bench.run(
-        name, settings, results, ask=interrupt.check, progress=progress, name_of_run=run
-    )
-    if outcome.status == "interrupted":
-        if arguments.renew:
-            shutil.rmtree(results)
-        return None
-    return store.read(outcome.folder)
+@contextmanager
+def _results(arguments: argparse.Namespace) -> Iterator[tuple[Path, str | None]]:
+    """Where a run goes, and its name: to the usual place, or for a new reference beside the old
+    one, until it takes its place."""
+    if not arguments.renew:
+        yield Path(arguments.results), None
+        return
+    Path(arguments.reference).mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=arguments.reference, prefix=".renewing-") as beside:
+        yield Path(beside), NAME
 
 
 def _compared(before: StoredRun, again: StoredRun) -> Reproduction:
@@ -144,7 +141,6 @@ def _take_the_place(fresh: Path, of: Path) -> None:
     shutil.rmtree(of, ignore_errors=True)
     of.parent.mkdir(parents=True, exist_ok=True)
     fresh.rename(of)
-    shutil.rmtree(fresh.parent.parent)
 
 
 def _told(found: Sequence[Reproduction], took_s: float, arguments: argparse.Namespace) -> int:
