@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
-from emulator.bench.virtual import guests, image, lock, machine, pool, renew
-from emulator.bench.virtual.guests import Say
-from emulator.bench.virtual.image import Image
+from emulator.bench.virtual.ready import Ready
 from emulator.errors import Problem, Unsupported
 from emulator.harness import store
 from emulator.harness.cell import Cell, Cells
@@ -20,24 +18,15 @@ from emulator.harness.experiment import Condition
 from emulator.harness.progress import Progress
 from emulator.harness.run import Outcome, run
 from emulator.harness.settings import Settings
-from emulator.patience import VARIABLE
 from emulator.report import summary as summaries
 from emulator.verbs import fingerprint
 
+_ERRANDS = "emulator.verbs.errands"
 _GUESTS_CPUS = 1
 
 
-class Virtual(NamedTuple):
-    """The bench, ready: its image, and the guest that was frozen when it had loaded everything."""
-
-    image: Image
-    moment: Path
-
-    @classmethod
-    def ready(cls, say: Say) -> Virtual:
-        """Fetched, made and frozen, unless it was before. Unsupported where that cannot be."""
-        made = image.made(*renew.to_be_had(lock.read(), say), say)
-        return cls(made, guests.frozen(made, say))
+class Virtual(Ready):
+    """The bench, ready, with experiments of its own."""
 
     def settings(self, experiment: str, quick: bool) -> Settings:
         """An experiment's own. Nothing is cold there: each cell begins where all others begin."""
@@ -72,7 +61,7 @@ class Virtual(NamedTuple):
             found: dict[str, Any] = json.loads(kept.read_text())
         except (OSError, ValueError):
             argument = {"experiment": experiment, "quick": quick}
-            (found,) = self._carried_out([self._order("prepare", argument, experiment)])
+            (found,) = self.carried_out(f"{_ERRANDS}:prepare", [argument], [experiment])
             store.replace(kept, json.dumps(found))
         return found
 
@@ -80,29 +69,16 @@ class Virtual(NamedTuple):
         """Cells of an experiment under its settings, as many at a time as there are CPUs here."""
 
         def of_block(seed: int, order: Sequence[Condition]) -> Generator[Cell, None, None]:
-            orders = [
-                self._order(
-                    "cell",
-                    {"experiment": experiment, "settings": settings.as_json(),
-                     "condition": one.name, "seed": seed},
-                    f"{seed} {one.name}",
-                )
+            arguments = [
+                {"experiment": experiment, "settings": settings.as_json(),
+                 "condition": one.name, "seed": seed}
                 for one in order
             ]  # fmt: skip
-            for told in self._carried_out(orders):
+            seeds = [f"{seed} {one.name}" for one in order]
+            for told in self.carried_out(f"{_ERRANDS}:cell", arguments, seeds):
                 yield Cell.of_json(told)
 
         return of_block
-
-    def _order(self, call: str, argument: Mapping[str, Any], seed: str) -> dict[str, Any]:
-        facts = json.dumps(machine.facts(self.image))
-        return {
-            "call": f"emulator.verbs.errands:{call}", "argument": argument, "seed": seed,
-            "env": {VARIABLE: facts},
-        }  # fmt: skip
-
-    def _carried_out(self, orders: Sequence[Mapping[str, Any]]) -> Generator[Any, None, None]:
-        return pool.answers(self.image, self.moment, orders)
 
 
 def require(name: str) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
 from statistics import fmean, median, pstdev
-from typing import NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from emulator.datapath.shaping import shape
 from emulator.spec.link_values import time_text
@@ -16,13 +16,32 @@ from experiments.links import theory
 from experiments.links.flow import Ends, Flow
 
 MS = 1000
-LATE_US = 1 * MS
-"""A delay may be that much longer: what the machine takes to wake up for a timer."""
-RATE_BIT = 1_000_000
 FRAME_B = 1042
-MANY = 2000
-PER_S = 1000.0
 PERCENT = CERTAIN // 100
+SHAPERS: Final[tuple[Literal["tbf", "htb"], ...]] = ("tbf", "htb")
+
+
+class Bars(NamedTuple):
+    """How exact a link has to be, and how many datagrams tell.
+
+    ``rate``: part of a rate; ``early_us``, ``late_us``: what a delay may differ by; ``frames``:
+    what a full queue may hold more or less; ``many``: datagrams whose fates are counted, so many
+    ``per_s``; ``delays``: of a distribution.
+    """
+
+    rate: float
+    early_us: float
+    late_us: float
+    frames: int
+    many: int
+    per_s: float
+    delays: int
+
+
+HERE = Bars(0.01, 0, 1 * MS, 2, 2000, 1000.0, 600)
+"""Late by what a machine takes to wake up for a timer."""
+VIRTUAL = Bars(0.001, 10, 10, 0, 20_000, 5000.0, 6000)
+"""Bench ``virtual``: its timers are late by the instructions of an interrupt."""
 
 
 class Row(NamedTuple):
@@ -35,13 +54,16 @@ class Row(NamedTuple):
     good: bool
 
 
+Measure = Callable[[Ends, float], Iterator[Row]]
+
+
 class Feature(NamedTuple):
     """A feature under a name; ``measure`` gets the two ends and the latency of a bare cable."""
 
     name: str
     asked: str
     ends: Asked
-    measure: Callable[[Ends, float], Iterator[Row]]
+    measure: Measure
 
 
 def _between(
@@ -49,8 +71,8 @@ def _between(
 ) -> Row:
     low, high = bar
     good = low <= value <= high
-    shown = f"{low:.5g} to {high:.5g}{unit}"
-    return Row(what, f"{theory_:.5g}{unit}", f"{value:.5g}{unit}", shown, good)
+    shown = f"{low:.6g} to {high:.6g}{unit}"
+    return Row(what, f"{theory_:.6g}{unit}", f"{value:.6g}{unit}", shown, good)
 
 
 def quick(took_us: Iterable[float]) -> float:
@@ -66,40 +88,44 @@ def _wire_rate(flow: Flow) -> float:
     return 8 * flow.size_b * (len(later) - 1) / ((later[-1] - later[0]) / 1e9)
 
 
-def _saturated(rate: Rate, delay_us: int = 0) -> Callable[[Ends, float], Iterator[Row]]:
+def _saturated(bars: Bars, rate: Rate, delay_us: int = 0, seconds: float = 5) -> Measure:
     def measure(ends: Ends, base_us: float) -> Iterator[Row]:
         bits = rate.bits_per_second
-        offered = 2 * bits / 8 / FRAME_B
-        flow = ends.send(round(5 * offered), offered, FRAME_B)
-        bar = (0.99 * bits / 1e6, 1.01 * bits / 1e6)
+        frame_us = FRAME_B * 8 / bits * 1e6
+        offered = 2e6 / frame_us
+        flow = ends.send(round(seconds * offered), offered, FRAME_B)
+        bar = ((1 - bars.rate) * bits / 1e6, (1 + bars.rate) * bits / 1e6)
         yield _between("bytes on the wire", bits / 1e6, _wire_rate(flow) / 1e6, bar, " Mbit/s")
         queue = shape("", "", rate, 1500)
-        full_us = delay_us + queue.limit_b // FRAME_B * FRAME_B * 8 / bits * 1e6
+        full_us = delay_us + queue.limit_b // FRAME_B * frame_us
         took = median(one.took_us for one in flow.arrivals[len(flow.arrivals) // 2 :]) - base_us
-        frame_us = FRAME_B * 8 / bits * 1e6
-        bar = ((full_us - 2 * frame_us) / MS, (full_us + 2 * frame_us + LATE_US) / MS)
+        # the last place is taken by whatever comes next, half a frame later at most
+        low_us = full_us - (bars.frames + 0.5) * frame_us - bars.early_us
+        bar = (low_us / MS, (full_us + bars.frames * frame_us + bars.late_us) / MS)
         yield _between("latency of a full queue", full_us / MS, took / MS, bar, " ms")
 
     return measure
 
 
-def _each_way(there_us: int, back_us: int) -> Callable[[Ends, float], Iterator[Row]]:
+def _late(what: str, bars: Bars, flow: Flow, base_us: float, asked_us: int) -> Row:
+    took = quick(one.took_us for one in flow.arrivals) - base_us
+    bar = ((asked_us - bars.early_us) / MS, (asked_us + bars.late_us) / MS)
+    return _between(what, asked_us / MS, took / MS, bar, " ms")
+
+
+def _each_way(bars: Bars, there_us: int, back_us: int) -> Measure:
     def measure(ends: Ends, base_us: float) -> Iterator[Row]:
-        for what, way, asked_us in (
-            ("what is sent", ends, there_us),
-            ("what is received", ends.reversed(), back_us),
-        ):
-            took = quick(one.took_us for one in way.send(40, 20.0).arrivals) - base_us
-            bar = (asked_us / MS, (asked_us + LATE_US) / MS)
-            yield _between(what, asked_us / MS, took / MS, bar, " ms")
+        yield _late("what is sent", bars, ends.send(40, 20.0), base_us, there_us)
+        back = ends.reversed().send(40, 20.0)
+        yield _late("what is received", bars, back, base_us, back_us)
 
     return measure
 
 
-def _spread(delay: Delay) -> Callable[[Ends, float], Iterator[Row]]:
+def _spread(bars: Bars, delay: Delay) -> Measure:
     def measure(ends: Ends, base_us: float) -> Iterator[Row]:
         # slowly, so that no packet waits for the machine to be done with others
-        flow = ends.send(600, 100.0)
+        flow = ends.send(bars.delays, 100.0)
         took = [one.took_us - base_us for one in flow.arrivals]
         factor, count = theory.factor(delay), len(took)
 
@@ -109,7 +135,8 @@ def _spread(delay: Delay) -> Callable[[Ends, float], Iterator[Row]]:
             low, middle, high = (
                 (from_us + delay.jitter_us * one) / MS for one in (within[0], told, within[1])
             )
-            return _between(what, middle, found_us / MS, (low, high + LATE_US / MS), " ms")
+            bar = (low - bars.early_us / MS, high + bars.late_us / MS)
+            return _between(what, middle, found_us / MS, bar, " ms")
 
         told, within = theory.deviation(factor), theory.deviation_within(factor, count)
         yield row("standard deviation", pstdev(took), 0, told, within)
@@ -124,11 +151,11 @@ def _spread(delay: Delay) -> Callable[[Ends, float], Iterator[Row]]:
     return measure
 
 
-def _lost(loss: Loss) -> Callable[[Ends, float], Iterator[Row]]:
+def _lost(bars: Bars, loss: Loss) -> Measure:
     chance, correlation = loss.ppb / CERTAIN, loss.correlation_ppb / CERTAIN
 
     def measure(ends: Ends, _base_us: float) -> Iterator[Row]:
-        flow = ends.send(MANY, PER_S)
+        flow = ends.send(bars.many, bars.per_s)
         came = flow.came
         fates = [number not in came for number in range(flow.sent)]
         bar: tuple[float, float] = theory.within(flow.sent, chance)
@@ -146,9 +173,9 @@ def _lost(loss: Loss) -> Callable[[Ends, float], Iterator[Row]]:
     return measure
 
 
-def _doubled(chance: float) -> Callable[[Ends, float], Iterator[Row]]:
+def _doubled(bars: Bars, chance: float) -> Measure:
     def measure(ends: Ends, _base_us: float) -> Iterator[Row]:
-        flow = ends.send(MANY, PER_S)
+        flow = ends.send(bars.many, bars.per_s)
         twice = sum(n == 2 for n in Counter(one.number for one in flow.arrivals).values())
         yield _between(
             f"twice of {flow.sent}", flow.sent * chance, twice, theory.within(flow.sent, chance)
@@ -157,10 +184,10 @@ def _doubled(chance: float) -> Callable[[Ends, float], Iterator[Row]]:
     return measure
 
 
-def _damaged(chance: float) -> Callable[[Ends, float], Iterator[Row]]:
+def _damaged(bars: Bars, chance: float) -> Measure:
     def measure(ends: Ends, _base_us: float) -> Iterator[Row]:
         frame_b = 542
-        flow = ends.send(MANY, PER_S, frame_b)
+        flow = ends.send(bars.many, bars.per_s, frame_b)
         # nobody notices a bit turned over in the sender's MAC address
         seen = chance * (1 - 6 / frame_b)
         hurt = flow.sent - len(flow.came)
@@ -170,9 +197,9 @@ def _damaged(chance: float) -> Callable[[Ends, float], Iterator[Row]]:
     return measure
 
 
-def _overtaking(delay_us: int, reorder: Reorder) -> Callable[[Ends, float], Iterator[Row]]:
+def _overtaking(bars: Bars, delay_us: int, reorder: Reorder) -> Measure:
     def measure(ends: Ends, _base_us: float) -> Iterator[Row]:
-        flow = ends.send(MANY, PER_S)
+        flow = ends.send(bars.many, bars.per_s)
         chance = reorder.ppb / CERTAIN
         early = sum(one.took_us < delay_us / 2 for one in flow.arrivals)
         part = theory.ahead(chance, reorder.gap)
@@ -182,68 +209,70 @@ def _overtaking(delay_us: int, reorder: Reorder) -> Callable[[Ends, float], Iter
     return measure
 
 
-def _all_together(rate: Rate, delay: Delay, loss: Loss) -> Callable[[Ends, float], Iterator[Row]]:
+def _all_together(bars: Bars, medium: Medium, seconds: float, calm: tuple[int, float]) -> Measure:
+    rate, delay, loss = medium.rate, medium.delay, medium.loss
+    assert rate and delay and loss
+
     def measure(ends: Ends, base_us: float) -> Iterator[Row]:
-        yield from _saturated(rate, delay.us)(ends, base_us)
-        chance = loss.ppb / CERTAIN
-        calm = ends.send(1000, 150.0)
-        lost = calm.sent - len(calm.came)
-        bar = theory.within(calm.sent, chance)
-        yield _between(f"lost of {calm.sent} far below the rate", calm.sent * chance, lost, bar)
+        yield from _saturated(bars, rate, delay.us, seconds)(ends, base_us)
+        flow = ends.send(*calm)  # far below the rate
+        yield _late("latency far below the rate", bars, flow, base_us, delay.us)
+        chance, lost = loss.ppb / CERTAIN, flow.sent - len(flow.came)
+        bar = theory.within(flow.sent, chance)
+        words = f"lost of {flow.sent} far below the rate"
+        yield _between(words, flow.sent * chance, lost, bar)
 
     return measure
 
 
-def _jittery(delay: Delay) -> Feature:
+def _jittery(bars: Bars, delay: Delay) -> Feature:
     asked = f"{time_text(delay.us)}, jitter {time_text(delay.jitter_us)}, {delay.distribution}"
-    return Feature("jitter", asked, Asked(egress=Medium(delay=delay)), _spread(delay))
+    return Feature("jitter", asked, Asked(egress=Medium(delay=delay)), _spread(bars, delay))
 
 
-def _shaped(by: str) -> Feature:
-    rate = Rate(RATE_BIT, "tbf" if by == "tbf" else "htb")
-    return Feature("rate", f"1mbit by {by}", Asked(egress=Medium(rate)), _saturated(rate))
-
-
-def _features() -> Iterator[Feature]:
-    yield _shaped("tbf")
-    yield _shaped("htb")
-    yield Feature("delay", "10ms", Asked(Medium(delay=Delay(10 * MS))), _each_way(10 * MS, 10 * MS))
+def features(bars: Bars) -> Iterator[Feature]:
+    """All of them. What is slow is small, so that any machine can send twice of it."""
+    for by in SHAPERS:
+        rate = Rate(1_000_000, by)
+        measure = _saturated(bars, rate)
+        yield Feature("rate", f"1mbit by {by}", Asked(egress=Medium(rate)), measure)
+    even = Asked(Medium(delay=Delay(10 * MS)))
+    yield Feature("delay", "10ms", even, _each_way(bars, 10 * MS, 10 * MS))
     uneven = Asked(egress=Medium(delay=Delay(30 * MS)), ingress=Medium(delay=Delay(5 * MS)))
-    yield Feature("delay", "30ms out, 5ms in", uneven, _each_way(30 * MS, 5 * MS))
+    yield Feature("delay", "30ms out, 5ms in", uneven, _each_way(bars, 30 * MS, 5 * MS))
     # long, so that what the machine adds is little against it
-    yield _jittery(Delay(1000 * MS, 250 * MS, "uniform"))
-    yield _jittery(Delay(2000 * MS, 1500 * MS, "uniform"))  # far from uniform: see the theory
-    yield _jittery(Delay(1000 * MS, 250 * MS, "normal"))
-    yield _jittery(Delay(1000 * MS, 250 * MS, "pareto"))
+    yield _jittery(bars, Delay(1000 * MS, 250 * MS, "uniform"))
+    yield _jittery(bars, Delay(2000 * MS, 1500 * MS, "uniform"))  # far from uniform: see the theory
+    yield _jittery(bars, Delay(1000 * MS, 250 * MS, "normal"))
+    yield _jittery(bars, Delay(1000 * MS, 250 * MS, "pareto"))
     for words, loss in (
         ("5%", Loss(5 * PERCENT)),
         ("5%, correlation 50%", Loss(5 * PERCENT, 50 * PERCENT)),
     ):
-        yield Feature("loss", words, Asked(egress=Medium(loss=loss)), _lost(loss))
-    yield Feature(
-        "duplicate", "5%", Asked(egress=Medium(duplicate_ppb=5 * PERCENT)), _doubled(0.05)
-    )
-    yield Feature("corrupt", "5%", Asked(egress=Medium(corrupt_ppb=5 * PERCENT)), _damaged(0.05))
+        yield Feature("loss", words, Asked(egress=Medium(loss=loss)), _lost(bars, loss))
+    double, damage = Medium(duplicate_ppb=5 * PERCENT), Medium(corrupt_ppb=5 * PERCENT)
+    yield Feature("duplicate", "5%", Asked(egress=double), _doubled(bars, 0.05))
+    yield Feature("corrupt", "5%", Asked(egress=damage), _damaged(bars, 0.05))
     for words, reorder in (
         ("25%", Reorder(25 * PERCENT)),
         ("50%, gap 5", Reorder(50 * PERCENT, 5)),
     ):
         medium = Medium(delay=Delay(30 * MS), reorder=reorder)
-        name = f"{words} with delay 30ms"
-        yield Feature("reorder", name, Asked(egress=medium), _overtaking(30 * MS, reorder))
-    for by in ("tbf", "htb"):
-        rate = Rate(RATE_BIT, "tbf" if by == "tbf" else "htb")
-        delay, loss = Delay(20 * MS), Loss(5 * PERCENT)
-        medium = Medium(rate, delay, loss)
-        yield Feature(
-            "together",
-            f"1mbit by {by}, 20ms, loss 5%",
-            Asked(egress=medium),
-            _all_together(rate, delay, loss),
-        )
+        measure = _overtaking(bars, 30 * MS, reorder)
+        yield Feature("reorder", f"{words} with delay 30ms", Asked(egress=medium), measure)
+    for by in SHAPERS:
+        medium = Medium(Rate(1_000_000, by), Delay(20 * MS), Loss(5 * PERCENT))
+        measure = _all_together(bars, medium, 5, (1000, 150.0))
+        yield Feature("together", f"1mbit by {by}, 20ms, loss 5%", Asked(egress=medium), measure)
 
 
-FEATURES = tuple(_features())
+def fast_features(bars: Bars) -> Iterator[Feature]:
+    """A link as networks have them, which takes a machine of which nobody else wants anything."""
+    for by in SHAPERS:
+        medium = Medium(Rate(100_000_000, by), Delay(10 * MS), Loss(PERCENT // 10))
+        measure = _all_together(bars, medium, 2, (100_000, 10_000.0))
+        asked = f"100mbit by {by}, 10ms, loss 0.1%"
+        yield Feature("together", asked, Asked(egress=medium), measure)
 
 
 def bare_us(ends: Ends) -> float:

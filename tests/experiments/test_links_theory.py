@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from emulator.spec.medium import Delay
 from experiments.links import theory
-from experiments.links.features import FEATURES, correlation, quick
+from experiments.links.features import HERE, correlation, features, quick
 
 
 @settings(deadline=None)
@@ -111,7 +111,7 @@ def test_the_lower_decile() -> None:
 def test_every_feature_of_a_link_is_measured() -> None:
     asked = {
         field
-        for one in FEATURES
+        for one in features(HERE)
         for medium in one.ends
         for field, value in medium._asdict().items()
         if value is not None
