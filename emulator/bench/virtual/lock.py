@@ -16,8 +16,9 @@ from emulator.errors import PodwireError, Problem
 FILE: Final = Path(__file__).with_name("lock.json")
 FORMAT: Final = 1
 
-Role = Literal["kernel", "guest", "host"]
-"""``kernel``: what the guest boots; ``guest``: its files; ``host``: QEMU and its firmware."""
+Role = Literal["kernel", "guest", "host", "compiler"]
+"""``kernel``: what the guest boots; ``guest``: its files; ``host``: QEMU and its firmware;
+``compiler``: what our own C programs become programs of the guest by."""
 ROLES: Final[tuple[Role, ...]] = get_args(Role)
 
 

@@ -29,14 +29,17 @@ WANTED: Final[dict[Role, tuple[str, ...]]] = {
         "python3.11-minimal", "libpython3.11-stdlib", "busybox-static", "kmod",
         "iproute2", "nftables", "iptables", "wireguard-tools", "strongswan-charon",
         "strongswan-swanctl", "libcharon-extra-plugins", "net-tools", "mininet", "iperf3",
-        "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd",
+        "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd", "libsodium23",
     ),
     "host": ("qemu-system-x86", "seabios"),
+    # the compiler proper is in the preprocessor's package; its driver would start the user's programs
+    "compiler": ("cpp-12", "binutils", "libgcc-12-dev", "libc6-dev", "libsodium-dev"),
 }  # fmt: skip
 LEFT_OUT: Final = re.compile(
     r"perl|perl-.*|libperl.*|dpkg|tar|passwd|adduser|debconf|libdb5.3|ucf|sensible-utils"
     r"|libpam-.*|init-system-helpers|python3(-.*)?|libpython3-.*|openvswitch-.*|cgroup.*|telnet"
     r"|iperf|ethtool|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
+    r"|lib(a|hwa|l|t|ub)san\d|libitm1|libquadmath0|libgprofng0|libcrypt-dev|libnsl-dev|libtirpc-dev|rpcsvc-proto"
 )
 """What packages depend on to be installed, and nothing in a lab runs."""
 WHEELS: Final = ("pydantic", "pyyaml", "mininet==2.3.0.dev6", "iperf3")
