@@ -24,13 +24,14 @@ _HEADERS = {"sodium.h": "libsodium-dev"}
 """The package of each header that is not the C library's own."""
 
 _FOLDER = Path(__file__).parent / "programs"
-_FLAGS = ("-O2", "-Wall", "-Wextra")
+FLAGS = ("-O2", "-Wall", "-Wextra")
+"""Of every program."""
 _REMEDY = "sudo apt-get install gcc libc6-dev"
 
 
 def program(name: str) -> Path:
     """One of ``PROGRAMS``, compiled if it is not. Unsupported without a compiler."""
-    return compiled(_FOLDER / PROGRAMS[name], _FLAGS_OF.get(name, ()))
+    return compiled(*source(name))
 
 
 def opened(name: str) -> int:
@@ -38,9 +39,17 @@ def opened(name: str) -> int:
 
     OSError where it has not been compiled.
     """
-    return os.open(
-        _target(_FOLDER / PROGRAMS[name], _FLAGS_OF.get(name, ())), os.O_RDONLY | os.O_CLOEXEC
-    )
+    return os.open(_target(*source(name)), os.O_RDONLY | os.O_CLOEXEC)
+
+
+def source(name: str) -> tuple[Path, tuple[str, ...]]:
+    """The C file of one of ``PROGRAMS``, and its flags."""
+    return _FOLDER / PROGRAMS[name], _FLAGS_OF.get(name, ())
+
+
+def libraries(flags: Sequence[str]) -> tuple[str, ...]:
+    """What the linker is told where a program has these flags."""
+    return tuple(one for flag in flags for one in _LIBRARIES.get(flag, ()))
 
 
 def compiled(source: Path, flags: Sequence[str] = ()) -> Path:
@@ -50,8 +59,7 @@ def compiled(source: Path, flags: Sequence[str] = ()) -> Path:
     if target.exists():
         return target
     fresh = target.with_name(f".{target.name}.{os.getpid()}")
-    libraries = [one for flag in flags for one in _LIBRARIES.get(flag, ())]
-    argv = ("gcc", *_FLAGS, *flags, "-o", str(fresh), str(source), *libraries)
+    argv = ("gcc", *FLAGS, *flags, "-o", str(fresh), str(source), *libraries(flags))
     try:
         ended = run_on_host(argv, timeout_s=60)
     except Unsupported as error:
@@ -89,9 +97,13 @@ def made_cache() -> Path:
 
 
 def _target(source: Path, flags: Sequence[str]) -> Path:
-    """The file for these sources and flags; one of other sources keeps its own."""
-    digest = hashlib.sha256(" ".join((*_FLAGS, *flags)).encode())
+    return cache() / file_name(source, flags)
+
+
+def file_name(source: Path, flags: Sequence[str]) -> str:
+    """Of the program in the cache, for these sources and flags; other sources have their own."""
+    digest = hashlib.sha256(" ".join((*FLAGS, *flags)).encode())
     for part in (source, *sorted(source.parent.glob("*.h"))):
         digest.update(part.read_bytes())
     suffix = ".so" if "-shared" in flags else ""
-    return cache() / f"{source.stem}-{digest.hexdigest()[:16]}{suffix}"
+    return f"{source.stem}-{digest.hexdigest()[:16]}{suffix}"

@@ -1,8 +1,9 @@
 """The image that the bench boots, and the QEMU that boots it, made from the lock and kept.
 
-Both lie in the user's cache below a digest of the lock and of how they are made. Our own sources
-are a layer of their own, for they change more often. The same lock and sources are the same
-bytes on every machine: the guest's own Python, run by its own loader, writes the byte code.
+Both lie in the user's cache below a digest of the lock and of how they are made. Our own sources,
+and the programs that those in C come to, are a layer of their own, for they change more often. The
+same lock and sources are the same bytes on every machine: the guest's own Python, run by its own
+loader, writes the byte code, and the lock's own compiler the programs.
 """
 
 from __future__ import annotations
@@ -16,17 +17,15 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from emulator.bench.virtual import archive, package, tree
+from emulator.bench.virtual import archive, package, programs, tree
 from emulator.bench.virtual.archive import Entry
-from emulator.bench.virtual.lock import Lock
+from emulator.bench.virtual.lock import Lock, Role
 from emulator.errors import PodwireError, Problem
 from emulator.substrate import compiler
 from emulator.substrate.host import run_on_host
 
-_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
-_LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
 _SOURCES: Final = (".py", ".yaml", ".sh", ".c", ".h", ".json", ".conflist")
-_HOST_LEFT_OUT: Final = (
+_LEFT_OUT: Final = (
     "usr/share/doc/",
     "usr/share/man/",
     "usr/share/locale/",
@@ -69,7 +68,7 @@ def made(lock: Lock, packages: Mapping[str, Path], say: Say) -> Image:
     digest = _digest(ours)
     layer = place / f"sources-{digest}.cpio"
     if not layer.exists():
-        _finished(layer, lambda work: _layer(ours, place / "guest", work))
+        _finished(layer, lambda work: _layer(ours, place, work))
     layer.touch()
     whole = hashlib.sha256(f"{(place / _DIGEST).read_text()} {digest}".encode()).hexdigest()[:16]
     (qemu,) = (one.version for one in lock.of("host") if one.name == "qemu-system-x86")
@@ -89,11 +88,6 @@ def unused(kept: Iterable[Path]) -> list[Path]:
 def folder() -> Path:
     """Where images are kept."""
     return compiler.cache() / "virtual"
-
-
-def program(root: Path, name: str) -> list[str]:
-    """How a program of an unpacked root is started, with its own loader and libraries."""
-    return [str(root / _LOADER), "--library-path", str(root / _LIBRARIES), str(root / name)]
 
 
 def _finished(place: Path, make: Callable[[Path], None]) -> None:
@@ -126,20 +120,20 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
     guest |= _byte_code(place / "guest", place / "guest", ("usr/lib/python3.11", tree.SITE))
     with (place / "base.cpio").open("wb") as out:
         out.writelines(archive.pack(guest))
-    for one in lock.of("host"):
-        found = dict(package.files(one.name, packages[one.sha256].read_bytes()))
-        _unpack(
-            {n: e for n, e in found.items() if not n.startswith(_HOST_LEFT_OUT)}, place / "host"
-        )
+    for role in _ROOTS:
+        for one in lock.of(role):
+            found = dict(package.files(one.name, packages[one.sha256].read_bytes()))
+            _unpack({n: e for n, e in found.items() if not n.startswith(_LEFT_OUT)}, place / role)
+    _unpack(programs.LINKS, place / "compiler")
     sums = [hashlib.sha256((place / one).read_bytes()).hexdigest() for one in _BOOTED]
-    sums += [one.sha256 for one in lock.of("host")]
+    sums += [one.sha256 for role in _ROOTS for one in lock.of(role)]
     (place / _DIGEST).write_text(hashlib.sha256("\n".join(sums).encode()).hexdigest())
 
 
 def _module_tables(guest: Path) -> Iterator[tuple[str, Entry]]:
     """What modprobe looks modules up in; a package's scripts would write it."""
     (modules,) = (guest / "usr/lib/modules").iterdir()
-    loader, *rest = program(guest, "usr/bin/kmod")
+    loader, *rest = tree.program(guest, "usr/bin/kmod")
     argv = [loader, "--argv0", "depmod", *rest, "-b", str(guest), modules.name]
     done = run_on_host(argv, timeout_s=_COMPILE_S)
     if done.returncode:
@@ -149,17 +143,18 @@ def _module_tables(guest: Path) -> Iterator[tuple[str, Entry]]:
         yield str(path.relative_to(guest)), archive.file(path.read_bytes())
 
 
-def _layer(ours: Mapping[str, Entry], guest: Path, place: Path) -> None:
+def _layer(ours: Mapping[str, Entry], base: Path, place: Path) -> None:
     with tempfile.TemporaryDirectory(dir=place.parent) as work:
         _unpack(ours, Path(work))
-        whole = {**ours, **dict(_byte_code(guest, Path(work), (tree.SITE,)))}
+        whole = {**ours, **dict(_byte_code(base / "guest", Path(work), (tree.SITE,)))}
+        whole |= programs.compiled(base / "compiler", Path(work))
     with place.open("wb") as out:
         out.writelines(archive.pack(whole))
 
 
 def _byte_code(guest: Path, root: Path, below: tuple[str, ...]) -> Iterator[tuple[str, Entry]]:
     """The byte code of all modules below these folders of ``root``, written there as well."""
-    argv = [*program(guest, tree.PYTHON), "-s", "-S", "-m", "compileall", "-q", "-j", "1"]
+    argv = [*tree.program(guest, tree.PYTHON), "-s", "-S", "-m", "compileall", "-q", "-j", "1"]
     argv += ["--invalidation-mode", "unchecked-hash", "-s", str(root), "-p", "/"]
     # what it imports itself is not to be kept: that knows where it lay
     env = {
@@ -211,6 +206,8 @@ def _recipe() -> str:
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
 
 
+_ROOTS: Final[tuple[Role, ...]] = ("host", "compiler")
+"""Roles of the lock that have a root of their own here, which programs run in."""
 _BOOTED: Final = ("vmlinuz", "base.cpio")
 _MAKERS: Final = ("archive", "image", "modules", "package", "tree")
 

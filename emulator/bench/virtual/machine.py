@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Final
 
 from emulator.bench.machine import CPU, MACHINE
-from emulator.bench.virtual.image import Image, program
+from emulator.bench.virtual.image import Image
+from emulator.bench.virtual.tree import program
 
 MEMORY_MIB: Final = 1024
 BORN: Final = "2026-01-01T00:00:00"

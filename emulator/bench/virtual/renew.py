@@ -32,7 +32,7 @@ WANTED: Final[dict[Role, tuple[str, ...]]] = {
         "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd", "libsodium23",
     ),
     "host": ("qemu-system-x86", "seabios"),
-    # the compiler proper is in the preprocessor's package; its driver would start the user's programs
+    # the compiler itself is in the preprocessor's package; its driver would start the user's parts
     "compiler": ("cpp-12", "binutils", "libgcc-12-dev", "libc6-dev", "libsodium-dev"),
 }  # fmt: skip
 LEFT_OUT: Final = re.compile(

@@ -9,11 +9,14 @@ import io
 import re
 import zipfile
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Final
 
 from emulator.bench.virtual import modules, package
 from emulator.bench.virtual.archive import FOLDER, Entry, file, link
 
+_LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
+_LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
 PYTHON: Final = "usr/bin/python3.11"
 SITE: Final = "opt/podwire"
 """Where the guest's Python finds wheels and our own sources."""
@@ -96,6 +99,11 @@ def guest(
         found[path] = file(content)
     found["init"] = file(INIT, executable=True)
     return found
+
+
+def program(root: Path, name: str) -> list[str]:
+    """How a program of an unpacked root is started, with its own loader and libraries."""
+    return [str(root / _LOADER), "--library-path", str(root / _LIBRARIES), str(root / name)]
 
 
 def _modules(kernel: Mapping[str, Entry]) -> dict[str, Entry]:
