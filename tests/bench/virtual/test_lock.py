@@ -56,7 +56,9 @@ def test_the_lock_of_the_project_has_what_the_bench_needs() -> None:
     assert [one.name.startswith("linux-image-6") for one in found.of("kernel")] == [True]
     assert {"libc6", "python3.11-minimal", "nftables"} <= {one.name for one in found.of("guest")}
     assert {"libc6", "qemu-system-x86", "seabios"} <= {one.name for one in found.of("host")}
+    assert {"libc6", "cpp-12", "linux-libc-dev"} <= {one.name for one in found.of("compiler")}
     assert all(len(one.sha256) == 64 for one in found.packages)
+    assert sum(one.size_b for one in found.packages) < 220e6
 
 
 # --- fetching ------------------------------------------------------------------------------
