@@ -3,7 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .ONESHELL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan reproduce reference calibration plots lint doctor clean setup packages cni-plugins vm-bench vm-packages virtual-lock
+.PHONY: help demo test overlay-vs-routed bring-up fidelity plugins convergence cni-verbs encapsulation path-mtu wan instructions reproduce reference calibration plots lint doctor clean setup packages cni-plugins vm-bench vm-packages virtual-lock
 
 # sbin: Debian leaves it out of a user's PATH, and ip, nft, tc and sysctl live there
 export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/sbin:/sbin
@@ -96,6 +96,9 @@ path-mtu: setup ## experiment: what becomes of packets that are too large? (in f
 
 wan: setup ## experiment: TCP over a long, slow, lossy link (in full)
 	@podwire run wan $(ARGS)
+
+instructions: setup ## experiment: where in the kernel does each network spend its instructions?
+	@podwire run instructions --on virtual $(ARGS)
 
 reproduce: setup ## the reference results of bench virtual made again, compared, all figures redrawn
 	@podwire reproduce $(ARGS)

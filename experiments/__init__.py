@@ -7,7 +7,8 @@ A folder ``experiments/<package>/`` holds
   ``settings(quick) -> Settings`` (blocks, and options of its own; it is called under the lock that
   keeps others from measuring and may measure a pilot); ``experiment(settings) -> Experiment``;
   ``COUNTS``, the metrics of right and count, if it has any (see ``harness.bench``); ``CPUS``, how
-  many it needs, if more than one;
+  many it needs, if more than one; ``COUNTED``, where it counts instructions, which is done on
+  bench ``virtual`` alone;
 - ``plots.py``: ``draw(run, summary, folder, pgf=False) -> list[Path]``, which draws from a stored
   run and imports neither ``experiment.py`` nor anything of a live lab; and, where a run says more
   than ratios, ``analyse(run) -> summary`` and ``report(summary) -> str``.
@@ -33,10 +34,12 @@ TABLE = {
     "encapsulation": "experiments.encapsulation",
     "path-mtu": "experiments.path_mtu",
     "wan": "experiments.wan",
+    "instructions": "experiments.instructions",
 }
 """Name on the command line to package."""
 REFERENCES = {
     "overlay-vs-routed": (False, 3),
+    "instructions": (True, 5),
 }
 """What ``podwire reproduce`` makes again on bench virtual: the small version or not, and blocks."""
 

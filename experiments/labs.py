@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
+from importlib.util import find_spec
 
 from emulator import doctor
 from emulator.cluster import Cluster
@@ -15,6 +16,9 @@ from emulator.harness.experiment import Condition, Description
 from emulator.needs import needs
 from emulator.spec import dump
 from emulator.spec.resolved import ResolvedSpec
+
+_PACKAGES = {"cryptography": "{public key", "vici": ": strongswan "}
+"""Python's packages that only some plans ask for, by what stands in these."""
 
 
 @contextmanager
@@ -61,12 +65,17 @@ def describer(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], Descri
 
 
 def lacking(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], str]:
-    """What this kernel misses for a condition, from what its plan needs; tried once for each."""
+    """What this kernel or Python misses for a condition, from what its plan needs; tried once for
+    each."""
     tried = cache(lambda wanted: doctor.lacking(wanted))
 
     def missing(condition: Condition) -> str:
         plan = compile_spec(specs[condition.name])
         absent = tried(needs(entry.resource for entry in plan))
-        return f"no {', no '.join(absent)} in this kernel: run with --on vm" if absent else ""
+        if absent:
+            return f"no {', no '.join(absent)} in this kernel: run with --on vm"
+        text = plan.text()
+        packages = [one for one, word in _PACKAGES.items() if word in text and not find_spec(one)]
+        return f"no Python package {packages[0]} here: run with --on vm" if packages else ""
 
     return missing

@@ -75,6 +75,10 @@ PERCENTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 WIRE_SIZES_B = (64, 65, 66, 79, 80, 576, 1300)
 """IP packets of pods: what pads to 4 or to 16 differs among the first."""
 
+INSTRUCTIONS = (
+    "instructions_per_round_trip", "instructions_per_packet", "instructions_per_byte",
+)  # fmt: skip
+
 METRICS: Mapping[str, Metric] = {
     "throughput_bit_s": Metric("bit/s", "TCP payload that the receiver read"),
     "retransmits": Metric("1", "segments that the sender's TCP sent again"),
@@ -151,6 +155,18 @@ METRICS: Mapping[str, Metric] = {
             "B", f"frame on the cable around an IP packet of {size} B", counted=True
         )
         for size in WIRE_SIZES_B
+    },
+    **{
+        name: Metric("1", f"instructions of the kernel for {words}", counted=True)
+        for name, words in zip(
+            INSTRUCTIONS,
+            (
+                "a datagram and its echo, each read by a process",
+                "a datagram of a burst, read by a process",
+                "a byte of a long TCP stream, read by a process",
+            ),
+            strict=True,
+        )
     },
     **{
         f"{verb}_{percentile}_ms": Metric("ms", f"{percentile} of: {verb.upper()} of CNI, a pod")

@@ -16,7 +16,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from emulator.errors import PodwireError, Problem, SpecError
+from emulator.errors import PodwireError, Problem, SpecError, Unsupported
 from emulator.harness import store
 from emulator.harness.bench import Bench
 from emulator.harness.interrupt import Interrupt
@@ -88,6 +88,11 @@ def _measure(arguments: argparse.Namespace, interrupt: Interrupt) -> tuple[Path 
     if not in_guest():
         analyse = getattr(experiments.module(name, "plots"), "analyse", analyse)
     Bench.here().require(name, getattr(module, "COUNTS", ()))
+    if getattr(module, "COUNTED", False):
+        raise Unsupported(
+            Problem(f"experiment {name}", "instructions cannot be counted here", "bench virtual",
+                    f"podwire run {name} --on virtual")
+        )  # fmt: skip
     taken = fingerprint.take(module)
     resumed = _stored_settings(arguments, arguments.experiment) if arguments.resume else None
     settings = resumed or _wished(module.settings(arguments.quick), arguments)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+from emulator.bench.virtual import counting, symbols
 from emulator.bench.virtual.ready import Ready
+from emulator.bench.virtual.symbols import Symbols
 from emulator.errors import Problem, Unsupported
 from emulator.harness import store
 from emulator.harness.cell import Cell, Cells
@@ -18,10 +22,12 @@ from emulator.harness.experiment import Condition
 from emulator.harness.progress import Progress
 from emulator.harness.run import Outcome, run
 from emulator.harness.settings import Settings
+from emulator.measure import instructions
 from emulator.report import summary as summaries
 from emulator.verbs import fingerprint
 
 _ERRANDS = "emulator.verbs.errands"
+_SYMBOLS = "symbols.json"
 _GUESTS_CPUS = 1
 
 
@@ -52,21 +58,34 @@ class Virtual(Ready):
         )  # fmt: skip
 
     def _prepared(self, experiment: str, quick: bool) -> dict[str, Any]:
-        """See :func:`emulator.verbs.errands.prepare`; a guest says the same each time, so what it
-        has said is kept."""
-        kept = self.moment.with_name(
-            f"{self.moment.name}-{experiment}-{'quick' if quick else 'full'}.json"
-        )
+        """See :func:`emulator.verbs.errands.prepare`."""
+        name = f"settings-{self.image.digest}-{experiment}-{'quick' if quick else 'full'}.json"
+        return self._once(name, "prepare", {"experiment": experiment, "quick": quick})
+
+    def _symbols(self) -> Symbols:
+        """See :func:`emulator.verbs.errands.symbols`; the same for all versions of ours."""
+        if not self.image.kernel.with_name(_SYMBOLS).exists():
+            _say("bench virtual: a guest lists the kernel's symbols, once for an image …")
+        told = self._once(_SYMBOLS, "symbols", {})
+        return symbols.parsed(told["kallsyms"], told["modules"])
+
+    def _once(self, name: str, call: str, argument: Mapping[str, Any]) -> dict[str, Any]:
+        """The answer of an errand. A guest says the same each time, so it is kept in a file."""
+        kept = self.image.kernel.with_name(name)
         try:
             found: dict[str, Any] = json.loads(kept.read_text())
         except (OSError, ValueError):
-            argument = {"experiment": experiment, "quick": quick}
-            (found,) = self.carried_out(f"{_ERRANDS}:prepare", [argument], [experiment])
+            (found,) = self.carried_out(f"{_ERRANDS}:{call}", [argument], [name])
             store.replace(kept, json.dumps(found))
         return found
 
     def _cells(self, experiment: str, settings: Settings) -> Cells:
-        """Cells of an experiment under its settings, as many at a time as there are CPUs here."""
+        """Cells of an experiment under its settings, as many at a time as there are CPUs here; with
+        the instructions that its programs' marks ask for, where it counts them."""
+        counted = getattr(
+            import_module("experiments").module(experiment, "experiment"), "COUNTED", False
+        )
+        table = self._symbols() if counted else None
 
         def of_block(seed: int, order: Sequence[Condition]) -> Generator[Cell, None, None]:
             arguments = [
@@ -75,10 +94,33 @@ class Virtual(Ready):
                 for one in order
             ]  # fmt: skip
             seeds = [f"{seed} {one.name}" for one in order]
-            for told in self.carried_out(f"{_ERRANDS}:cell", arguments, seeds):
-                yield Cell.of_json(told)
+            with TemporaryDirectory(prefix="podwire-counts-") as folder:
+                files = [Path(folder) / str(number) for number in range(len(order))]
+                told = self.carried_out(
+                    f"{_ERRANDS}:cell", arguments, seeds, files if table else ()
+                )
+                with closing(told):
+                    for one, file in zip(told, files, strict=True):
+                        cell = Cell.of_json(one)
+                        yield _with_counts(cell, file, table) if table else cell
 
         return of_block
+
+
+def _with_counts(cell: Cell, file: Path, table: Symbols) -> Cell:
+    """The cell with values for its samples of instructions, and all that was counted beside."""
+    modules = next(
+        (one[instructions.MODULES] for one in cell.raw if instructions.MODULES in one), b""
+    )
+    phases = counting.functions(file, table, modules.decode())
+    file.unlink()
+    samples = tuple(instructions.filled(one, phases) for one in cell.samples)
+    told = {instructions.FUNCTIONS: instructions.as_text(phases).encode()}
+    return cell._replace(samples=samples, raw=(*cell.raw, told))
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def require(name: str) -> None:

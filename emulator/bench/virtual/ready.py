@@ -7,7 +7,7 @@ from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from emulator.bench.virtual import guests, image, lock, machine, pool, renew
+from emulator.bench.virtual import counting, guests, image, lock, machine, pool, renew
 from emulator.bench.virtual.guests import Say
 from emulator.bench.virtual.image import Image
 from emulator.patience import VARIABLE
@@ -26,15 +26,20 @@ class Ready(NamedTuple):
         return cls(made, guests.frozen(made, say))
 
     def carried_out(
-        self, call: str, arguments: Sequence[Mapping[str, Any]], seeds: Sequence[str]
-    ) -> Generator[Any, None, None]:
+        self, call: str, arguments: Sequence[Mapping[str, Any]], seeds: Sequence[str],
+        counts: Sequence[Path] = (),
+    ) -> Generator[Any, None, None]:  # fmt: skip
         """What a function (``call``: ``module:function``) returns for each of its arguments, in
         their order; all are plain JSON. Each is computed by a guest of its own, whose chance
         comes from its seed, as many at a time as there are CPUs here. Raises what the function
-        raised where that is an error of ours; PodwireError for a guest that fails."""
+        raised where that is an error of ours; PodwireError for a guest that fails.
+
+        ``counts``: files for what :mod:`~emulator.bench.virtual.counting` counts meanwhile.
+        """
         facts = {VARIABLE: json.dumps(machine.facts(self.image))}
         orders = [
             {"call": call, "argument": one, "seed": seed, "env": facts}
             for one, seed in zip(arguments, seeds, strict=True)
         ]
-        return pool.answers(self.image, self.moment, orders)
+        words = [counting.words(file) for file in counts]
+        return pool.answers(self.image, self.moment, orders, words)

@@ -1,0 +1,1 @@
+"""How many instructions each network costs the kernel, and where they go."""
