@@ -28,8 +28,9 @@ WANTED: Final[dict[Role, tuple[str, ...]]] = {
     "guest": (
         "python3.11-minimal", "libpython3.11-stdlib", "busybox-static", "kmod",
         "iproute2", "nftables", "iptables", "wireguard-tools", "strongswan-charon",
-        "strongswan-swanctl", "libcharon-extra-plugins", "net-tools", "mininet", "iperf3",
-        "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd", "libsodium23",
+        "strongswan-swanctl", "libcharon-extra-plugins", "libstrongswan-standard-plugins",
+        "net-tools", "mininet", "iperf3", "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd",
+        "libsodium23",
     ),
     "host": ("qemu-system-x86", "seabios"),
     # the compiler itself is in the preprocessor's package; its driver would start the user's parts
@@ -39,10 +40,12 @@ LEFT_OUT: Final = re.compile(
     r"perl|perl-.*|libperl.*|dpkg|tar|passwd|adduser|debconf|libdb5.3|ucf|sensible-utils"
     r"|libpam-.*|init-system-helpers|python3(-.*)?|libpython3-.*|openvswitch-.*|cgroup.*|telnet"
     r"|iperf|ethtool|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
-    r"|lib(a|hwa|l|t|ub)san\d|libitm1|libquadmath0|libgprofng0|libcrypt-dev|libnsl-dev|libtirpc-dev|rpcsvc-proto"
+    r"|lib(a|hwa|l|t|ub)san\d|libitm1|libquadmath0|libgprofng0|lib(crypt|nsl|tirpc)-dev|rpcsvc-proto"
 )
 """What packages depend on to be installed, and nothing in a lab runs."""
-WHEELS: Final = ("pydantic", "pyyaml", "mininet==2.3.0.dev6", "iperf3")
+WHEELS: Final = (
+    "pydantic", "pyyaml", "mininet==2.3.0.dev6", "iperf3", "cryptography>=42", "vici>=5.8",
+)  # fmt: skip
 PYTHON: Final = ("--python-version", "3.11", "--platform", "manylinux2014_x86_64")
 _URI = re.compile(r"^'([^']+)' (\S+?)_(\S+)_(?:amd64|all)\.deb (\d+) ", re.M)
 

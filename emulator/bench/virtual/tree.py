@@ -34,6 +34,7 @@ LINKS: Final = {
         "ip6tables", "ip6tables-save", "ip6tables-restore",
     )},
     "usr/bin/python3": "python3.11",
+    "var/run": "/run",
 }  # fmt: skip
 APPLETS: Final = (
     "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "dirname",
