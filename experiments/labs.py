@@ -11,13 +11,17 @@ from importlib.util import find_spec
 from emulator import doctor
 from emulator.cluster import Cluster
 from emulator.compile import compile_spec
+from emulator.conflist.model import parse
 from emulator.errors import PodwireError, Problem
 from emulator.harness.experiment import Condition, Description
 from emulator.needs import needs
+from emulator.plan.plan import Plan
+from emulator.plan.resources import Attachment
 from emulator.spec import dump
 from emulator.spec.resolved import ResolvedSpec
+from emulator.substrate.binaries import find
 
-_PACKAGES = {"cryptography": "{public key", "vici": ": strongswan "}
+PACKAGES = {"cryptography": "{public key", "vici": ": strongswan "}
 """Python's packages that only some plans ask for, by what stands in these."""
 
 
@@ -65,17 +69,31 @@ def describer(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], Descri
 
 
 def lacking(specs: Mapping[str, ResolvedSpec]) -> Callable[[Condition], str]:
-    """What this kernel or Python misses for a condition, from what its plan needs; tried once for
-    each."""
+    """What this kernel or machine misses for a condition, from what its plan needs; features of the
+    kernel are tried once for each."""
     tried = cache(lambda wanted: doctor.lacking(wanted))
 
     def missing(condition: Condition) -> str:
         plan = compile_spec(specs[condition.name])
-        absent = tried(needs(entry.resource for entry in plan))
-        if absent:
-            return f"no {', no '.join(absent)} in this kernel: run with --on vm"
-        text = plan.text()
-        packages = [one for one, word in _PACKAGES.items() if word in text and not find_spec(one)]
-        return f"no Python package {packages[0]} here: run with --on vm" if packages else ""
+        absent = [f"{one} in this kernel" for one in tried(needs(each.resource for each in plan))]
+        absent += list(dict.fromkeys(_programs(plan))) + _packages(plan.text())
+        return f"no {', no '.join(absent)}: run with --on vm" if absent else ""
 
     return missing
+
+
+def _programs(plan: Plan) -> Iterator[str]:
+    """Binaries of CNI that are not installed here."""
+    for entry in plan:
+        one = entry.resource
+        if isinstance(one, Attachment):
+            programs = parse(one.conflist, one.network).programs()
+            yield from (f"program {name}" for name in programs if find(name, one.path) is None)
+
+
+def _packages(text: str) -> list[str]:
+    """Packages of Python that a plan asks for, and that are not here."""
+    return [
+        f"Python package {one}" for one, word in PACKAGES.items()
+        if word in text and find_spec(one) is None
+    ]  # fmt: skip

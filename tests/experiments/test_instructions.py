@@ -100,6 +100,26 @@ def test_it_is_refused_where_nobody_counts(
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.parametrize(
+    ("arm", "lacks"),
+    [
+        ("host-gw", ""),
+        ("wireguard", "no Python package cryptography: run with --on vm"),
+        ("ipsec", "no Python package vici: run with --on vm"),
+        ("macvlan", "no program macvlan, no program static: run with --on vm"),
+    ],
+)
+def test_what_a_machine_lacks_is_said_before_a_lab_is_built(
+    arm: str, lacks: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("experiments.labs.find_spec", lambda name: None)
+    monkeypatch.setattr("experiments.labs.find", lambda program, path: None)
+    monkeypatch.setattr("emulator.doctor.lacking", lambda wanted: [])
+    declared = experiment.experiment(FULL)
+    (condition,) = (one for one in declared.matrix.conditions if one.arm == arm)
+    assert declared.lacking(condition) == lacks
+
+
 def test_splits_are_means_over_blocks() -> None:
     rows = [row("vxlan", INSTRUCTIONS[0], n, {"netfilter": 10.0 * n}) for n in (1, 2)]
     found = splits.splits(splits.analyse(run(rows)))
