@@ -63,12 +63,16 @@ def code(words: Sequence[str], seconds: float) -> int | None:
 def spawn(words: Sequence[str], output: int, at_3: int, env: Mapping[str, str]) -> tuple[int, int]:
     """Start a program that dies with this process: its number, and a descriptor of it.
 
-    It writes to ``output``, finds ``at_3`` as descriptor 3 and has ``env`` besides our own.
+    It writes to ``output``, finds ``at_3`` as descriptor 3 and has ``env`` besides our own. Ctrl-C
+    in our terminal is ours to hear, not its.
     """
     me = os.pidfd_open(os.getpid())
     child = os.fork()
     if child == 0:
+        os.setsid()
+        output, me = (os.dup(fd) if fd == 3 else fd for fd in (output, me))
         os.dup2(at_3, 3)
+        os.set_inheritable(3, True)  # where it was 3 before, nothing was copied
         os.environ.update(env)
         _emulate(words, output, me)
     os.close(me)

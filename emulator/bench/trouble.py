@@ -24,7 +24,7 @@ def raise_if_known(guest: Guest, number: int, program: str, after_b: int) -> Non
 
     ``after_b``: how much the console had said when the command began.
     """
-    if number == signal.SIGKILL and (killed := _out_of_memory(guest, after_b)):
+    if number == signal.SIGKILL and (killed := out_of_memory(said(guest)[after_b:])):
         mib = int(guest.facts.get("memory_mib", machine.memory_mib()))
         raise PodwireError(
             Problem("the guest", f"out of memory: {killed}", f"{mib} MiB to do",
@@ -42,7 +42,7 @@ def ended(guest: Guest) -> Ended:
     """The error for a guest that is gone, in the words of its console."""
     text = said(guest)
     found, remedy = "it ended", "podwire vm up starts another"
-    if "Kernel panic" in text:
+    if panic(text):
         found = "its kernel panicked"
     elif "terminating on signal" in text or not text:
         found = "it was ended (podwire vm down, or a signal)"
@@ -71,6 +71,15 @@ def tail(text: str) -> str:
     return "".join(f"\n    | {line}" for line in lines) + ("\n   " if lines else "")
 
 
-def _out_of_memory(guest: Guest, after_b: int) -> str:
-    lines = said(guest)[after_b:].splitlines()
-    return next((line.strip() for line in lines if "Out of memory: Killed" in line), "")
+def panic(text: str) -> str:
+    """The line of a console that says why its kernel gave up; empty if it did not."""
+    return _line(text, "Kernel panic")
+
+
+def out_of_memory(text: str) -> str:
+    """The line of a console that says whom its kernel has killed for memory; empty if nobody."""
+    return _line(text, "Out of memory: Killed")
+
+
+def _line(text: str, words: str) -> str:
+    return next((line.strip() for line in text.splitlines() if words in line), "")

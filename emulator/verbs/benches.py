@@ -20,12 +20,6 @@ def where(arguments: argparse.Namespace) -> str:
     makes = arguments.verb in guest.MAKING
     if bench == "auto" and makes:
         return _first_that_can(arguments)
-    if bench == "virtual" and arguments.verb != "run":
-        raise SpecError(
-            Problem(f"podwire {arguments.verb}", "--on virtual", "an experiment, which is all that "
-                    "this bench carries", "podwire run EXPERIMENT --on virtual; for a lab to look "
-                    "around in --on native or --on vm")
-        )  # fmt: skip
     if bench in ("native", "vm", "virtual"):
         return bench
     if makes or arguments.verb == "ls":
@@ -42,6 +36,13 @@ def asked(arguments: argparse.Namespace) -> str:
         raise SpecError(
             Problem("environment: PODWIRE_ON", repr(bench), f"one of {', '.join(BENCHES)}")
         )
+    if bench == "virtual" and arguments.verb != "run":
+        found = "--on virtual" if arguments.on else "PODWIRE_ON=virtual in the environment"
+        raise SpecError(
+            Problem(f"podwire {arguments.verb}", found, "an experiment, which is all that "
+                    "this bench carries", "podwire run EXPERIMENT --on virtual; for a lab to look "
+                    "around in --on native or --on vm")
+        )  # fmt: skip
     return bench
 
 

@@ -36,7 +36,7 @@ class Virtual(Ready):
 
     def settings(self, experiment: str, quick: bool) -> Settings:
         """An experiment's own. Nothing is cold there: each cell begins where all others begin."""
-        return replace(Settings(**self._prepared(experiment, quick)["settings"]), warm_up=False)
+        return replace(Settings(**self.prepared(experiment, quick)["settings"]), warm_up=False)
 
     def run(
         self, name: str, settings: Settings, results: Path, *, ask: Callable[[], None],
@@ -46,40 +46,40 @@ class Virtual(Ready):
         """Run an experiment; as :func:`emulator.harness.run.run`, with cells from guests."""
         experiments = import_module("experiments")
         declared = experiments.module(name, "experiment").experiment(settings)
-        found = self._prepared(name, bool(settings.options.get("quick")))
+        found = self.prepared(name, bool(settings.options.get("quick")))
         plots = experiments.module(name, "plots")
         return run(
             replace(declared, lacking=lambda condition: found["lacking"][condition.name]),
             settings, results,
             fingerprint={**found["fingerprint"], "git_commit": fingerprint.commit()},
             analyse=getattr(plots, "analyse", summaries.summarise), stream=sys.stderr,
-            resume=resume, ask=ask, cells=self._cells(name, settings), progress=progress,
+            resume=resume, ask=ask, cells=self.cells(name, settings), progress=progress,
             name=name_of_run,
         )  # fmt: skip
 
-    def _prepared(self, experiment: str, quick: bool) -> dict[str, Any]:
-        """See :func:`emulator.verbs.errands.prepare`."""
-        name = f"settings-{self.image.digest}-{experiment}-{'quick' if quick else 'full'}.json"
-        return self._once(name, "prepare", {"experiment": experiment, "quick": quick})
+    def prepared(self, experiment: str, quick: bool) -> dict[str, Any]:
+        """See :func:`emulator.verbs.errands.prepare`; kept with the frozen guest."""
+        kept = self.moment.with_name(f"{experiment}-{'quick' if quick else 'full'}.json")
+        return self._once(kept, "prepare", {"experiment": experiment, "quick": quick})
 
     def _symbols(self) -> Symbols:
         """See :func:`emulator.verbs.errands.symbols`; the same for all versions of ours."""
-        if not self.image.kernel.with_name(_SYMBOLS).exists():
+        kept = self.image.kernel.with_name(_SYMBOLS)
+        if not kept.exists():
             _say("bench virtual: a guest lists the kernel's symbols, once for an image …")
-        told = self._once(_SYMBOLS, "symbols", {})
+        told = self._once(kept, "symbols", {})
         return symbols.parsed(told["kallsyms"], told["modules"])
 
-    def _once(self, name: str, call: str, argument: Mapping[str, Any]) -> dict[str, Any]:
+    def _once(self, kept: Path, call: str, argument: Mapping[str, Any]) -> dict[str, Any]:
         """The answer of an errand. A guest says the same each time, so it is kept in a file."""
-        kept = self.image.kernel.with_name(name)
         try:
             found: dict[str, Any] = json.loads(kept.read_text())
         except (OSError, ValueError):
-            (found,) = self.carried_out(f"{_ERRANDS}:{call}", [argument], [name])
+            (found,) = self.carried_out(f"{_ERRANDS}:{call}", [argument], [call])
             store.replace(kept, json.dumps(found))
         return found
 
-    def _cells(self, experiment: str, settings: Settings) -> Cells:
+    def cells(self, experiment: str, settings: Settings) -> Cells:
         """Cells of an experiment under its settings, as many at a time as there are CPUs here; with
         the instructions that its programs' marks ask for, where it counts them."""
         counted = getattr(

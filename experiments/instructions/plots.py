@@ -36,7 +36,7 @@ LIMITS = (
     "these are no times. The programs' own instructions are left out"
 )
 SEEN = 0.004
-"""A smaller share of every bar has no place in the legend."""
+"""What is a smaller share of the longest bar everywhere has no place in the legend."""
 LINE_IN = 0.2
 HEAD_IN = 1.55
 
@@ -102,7 +102,12 @@ def bars(found: Splits, order: Sequence[str], *, differences: bool = False) -> D
     Of ``differences`` what is below zero stands left of it, and a mark is at the sum.
     """
     rows: list[dict[str, Any]] = []
-    names = [name for name in NAMES if any(_share(split, name) > SEEN for split in found.values())]
+    longest = {metric: max(_length(one) for (of, _), one in found.items() if of == metric)
+               for metric, _ in found}  # fmt: skip
+    names = [
+        name for name in NAMES
+        if any(abs(one[name]) > SEEN * longest[metric] for (metric, _), one in found.items())
+    ]  # fmt: skip
     with style.thesis():
         drawn = style.column(HEAD_IN + LINE_IN * len(order), style.PAGE_IN)
         every = drawn.subplots(1, len(AXES), sharey=True, squeeze=False)[0]
@@ -135,8 +140,8 @@ def bars(found: Splits, order: Sequence[str], *, differences: bool = False) -> D
     return Drawn(drawn, rows)
 
 
-def _share(split: Split, name: str) -> float:
-    return abs(split[name]) / (sum(map(abs, split.values())) or 1.0)
+def _length(split: Split) -> float:
+    return sum(map(abs, split.values()))
 
 
 def _title(arm: str) -> str:

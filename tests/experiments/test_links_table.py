@@ -75,8 +75,10 @@ def orders(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """What guests were asked for; each answers with its own seed as its only row."""
     found: list[dict[str, Any]] = []
 
-    def answers(image: Image, moment: Path, asked: Sequence[dict[str, Any]]) -> Iterator[Any]:
-        assert (image, moment) == READY
+    def answers(
+        image: Image, moment: Path, asked: Sequence[dict[str, Any]], more: Sequence[Any]
+    ) -> Iterator[Any]:
+        assert (image, moment, more) == (*READY, [])
         found.extend(asked)
         return ([[*one["seed"].split(" ", 2), "", "", "", "holds"]] for one in asked)
 

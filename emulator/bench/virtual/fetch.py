@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
@@ -33,6 +34,7 @@ WHEELS_FOR: Final = (
 )  # fmt: skip
 AT_ONCE: Final = 20
 _PATIENCE_S: Final = 900.0
+_ROW: Final = "\n    | "
 Say = Callable[[str], None]
 
 
@@ -47,13 +49,18 @@ def fetched(lock: Lock, say: Say) -> dict[str, Path]:
     here.mkdir(parents=True, exist_ok=True)
     packages = [one for one in lock.packages if not _good(here / one.sha256, one.sha256)]
     wheels = [one for one in lock.wheels if not _good(here / one.sha256, one.sha256)]
-    if packages or wheels:
-        size_mb = sum(one.size_b for one in packages) / 1e6
-        say(f"bench virtual: {len(packages)} packages ({size_mb:.0f} MB), {len(wheels)} wheels …")
+    sums = [one.sha256 for one in lock.packages] + [one.sha256 for one in lock.wheels]
+    found = {one: here / one for one in sums}
+    if not packages and not wheels:
+        return found
+    size_mb = sum(one.size_b for one in packages) / 1e6
+    _require_room(here, sum(one.size_b for one in packages))
+    say(f"bench virtual: {len(packages)} packages ({size_mb:.0f} MB), {len(wheels)} wheels …")
+    said = []
     with tempfile.TemporaryDirectory(dir=here) as work:
         for mirror in _mirrors(lock):
             if packages:
-                _download(packages, mirror, Path(work))
+                said += _download(packages, mirror, Path(work))
                 packages = [one for one in packages if not _taken(Path(work), one.sha256)]
         if wheels:
             _pip(wheels, Path(work))
@@ -63,12 +70,21 @@ def fetched(lock: Lock, say: Say) -> dict[str, Path]:
     if missing:
         raise Unsupported(
             Problem("bench virtual", f"{', '.join(missing[:5])} is nowhere to be had "
-                    f"({len(missing)} in all)", "what emulator/bench/virtual/lock.json names",
+                    f"({len(missing)} in all){''.join(f'{_ROW}{one}' for one in said)}",
+                    "what emulator/bench/virtual/lock.json names",
                     "a network that reaches a mirror or snapshot.debian.org; make virtual-lock "
                     "takes the versions of today")
         )  # fmt: skip
-    sums = [one.sha256 for one in lock.packages] + [one.sha256 for one in lock.wheels]
-    return {one: here / one for one in sums}
+    return found
+
+
+def _require_room(here: Path, size_b: int) -> None:
+    free_b = shutil.disk_usage(here).free
+    if free_b < size_b:
+        raise PodwireError(
+            Problem(str(here), f"{free_b / 1e6:.0f} MB free", f"room for {size_b / 1e6:.0f} MB of "
+                    "packages", "free some space, or have the cache elsewhere: XDG_CACHE_HOME")
+        )  # fmt: skip
 
 
 Mirror = Callable[[Package], str]
@@ -94,16 +110,21 @@ def _below(site: str, one: Package) -> str:
     return f"{site}/{one.path}" if site.endswith(f"/{one.archive}") else ""
 
 
-def _download(packages: Sequence[Package], mirror: Mirror, work: Path) -> None:
-    """As many as this mirror has. apt checks the sums as well."""
+def _download(packages: Sequence[Package], mirror: Mirror, work: Path) -> list[str]:
+    """As many as this mirror has. apt checks the sums as well; its words on the first that fails,
+    if one does."""
     asked = [(url, one) for one in packages if (url := mirror(one))]
+    said = []
     for at in range(0, len(asked), AT_ONCE):
         words = [
             word
             for url, one in asked[at : at + AT_ONCE]
             for word in (url, str(work / one.sha256), f"SHA256:{one.sha256}")
         ]
-        run_on_host([HELPER, "-q", "download-file", *words], timeout_s=_PATIENCE_S)
+        done = run_on_host([HELPER, "-q", "download-file", *words], timeout_s=_PATIENCE_S)
+        lines = done.stderr.decode(errors="replace").splitlines()
+        said += [one.removeprefix("E: ") for one in lines if one.startswith("E: ")]
+    return said[:1]
 
 
 def _pip(wheels: Sequence[Wheel], work: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
 import socket
 import struct
@@ -18,7 +19,7 @@ from typing import Any, Final
 from emulator import errors
 from emulator.bench import keeper, trouble
 from emulator.bench.virtual import machine
-from emulator.bench.virtual.image import Image, unused
+from emulator.bench.virtual.image import Image, clear_away, finished, folder
 from emulator.bench.virtual.inside import MAGIC
 from emulator.bench.virtual.qmp import Gone, Monitor
 from emulator.errors import PodwireError, Problem
@@ -27,47 +28,42 @@ BOOT_S: Final = 300.0
 """Until a guest asks to be frozen; ten to thirty seconds are usual."""
 THAW_S: Final = 120.0
 """Until a guest goes on; one second is usual."""
-_SUM: Final = ".sha256"
+_MOMENT, _SUM = "moment", "sha256"
+_ANSWER: Final = "an answer of its guest"
+_THE_SAME: Final = "the same order ends in the same way again; --on native or --on vm may tell more"
 Say = Callable[[str], None]
 
 
 def frozen(image: Image, say: Say) -> Path:
-    """The guest as it is when it has booted and loaded everything; kept beside the image."""
-    place = image.kernel.with_name(f"moment-{image.digest}")
-    if _whole(place):
-        place.touch()
-        return place
-    if place.exists():
+    """The guest as it is when it has booted and loaded everything: a file in a folder beside the
+    image, where more may be kept for this version of the program."""
+    place = image.kernel.with_name(f"frozen-{image.digest}")
+    if place.exists() and not _whole(place):
         say(f"bench virtual: {place} is damaged: made anew")
-    say("bench virtual: booting a guest, once for this version of the program …")
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".freezing-") as work:
-        initrd, fresh = Path(work) / "initrd", Path(work) / "moment"
-        machine.joined([image.base, image.sources], initrd)
-        with _running(image, b"{}", ("-initrd", str(initrd))) as guest:
-            guest.until_it_asks_for_pause()
-            guest.written_to(fresh)
-        _sum_of(place).write_text(_sha256(fresh))
-        fresh.rename(place)
-    _clear_away(place.parent)
-    return place
+        shutil.rmtree(place)
+    if not place.exists():
+        say("bench virtual: booting a guest, once for this version of the program …")
+        finished(place, lambda fresh: _freeze(image, fresh))
+        for name in ("frozen", "sources"):
+            clear_away(place.parent.glob(f"{name}-*"))
+    return place / _MOMENT
 
 
-def _clear_away(here: Path) -> None:
-    """Take away what was kept for versions of the program that nobody seems to use."""
-    for name in ("moment", "sources", "settings"):
-        for path in unused(one for one in here.glob(f"{name}-*") if one.suffix != _SUM):
-            _sum_of(path).unlink(missing_ok=True)
-            path.unlink(missing_ok=True)
+def _freeze(image: Image, place: Path) -> None:
+    place.mkdir()
+    initrd, moment = place / "initrd", place / _MOMENT
+    machine.joined([image.base, image.sources], initrd)
+    with _running(image, {}, ("-initrd", str(initrd))) as guest:
+        guest.until_it_asks_for_pause()
+        guest.written_to(moment)
+    initrd.unlink()
+    (place / _SUM).write_text(_sha256(moment))
 
 
-def _sum_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}{_SUM}")
-
-
-def _whole(path: Path) -> bool:
+def _whole(place: Path) -> bool:
     try:
-        return _sum_of(path).read_text() == _sha256(path)
-    except FileNotFoundError:
+        return (place / _SUM).read_text() == _sha256(place / _MOMENT)
+    except (FileNotFoundError, NotADirectoryError):
         return False
 
 
@@ -82,19 +78,23 @@ def thawed(
 ) -> Iterator[Guest]:
     """A guest that carries out an order, from where it was frozen; it is gone after the block.
 
-    ``order``: ``call`` (module:function), ``argument`` (plain JSON), ``seed`` (text), ``env``.
+    ``order``: ``call`` (module:function), ``argument`` (plain JSON), ``seed`` (text, by which
+    errors name it), ``env``.
     ``more``: words for QEMU that the guest does not notice.
     """
-    with _running(image, json.dumps(order).encode(), ("-incoming", "defer", "-S", *more)) as guest:
+    for used in (moment.parent, image.kernel.parent):
+        used.touch()
+    with _running(image, order, ("-incoming", "defer", "-S", *more)) as guest:
         guest.go_on_from(moment)
         yield guest
 
 
 class Guest:
-    """A guest that runs. ``ended`` is readable when it has switched itself off."""
+    """A guest that runs. ``ended`` is readable when it has switched itself off; errors call it by
+    ``name``."""
 
-    def __init__(self, folder: Path, link: socket.socket, ended: int) -> None:
-        self.folder, self.ended = folder, ended
+    def __init__(self, folder: Path, link: socket.socket, ended: int, name: str) -> None:
+        self.folder, self.ended, self._name = folder, ended, name
         with self._told():
             self._monitor = Monitor(link, BOOT_S)
 
@@ -105,51 +105,69 @@ class Guest:
 
     def written_to(self, place: Path) -> None:
         """Write its state to a file. PodwireError when there is no room."""
-        with self._told():
-            self._monitor.migrate("migrate", f"exec:cat > '{place}'", BOOT_S)
+        try:
+            with place.open("wb") as file:
+                self._monitor.migrate("migrate", file.fileno(), BOOT_S)
+        except Gone as gone:
+            raise self.failed(str(gone), f"half a gigabyte of room in {folder()}") from gone
 
     def go_on_from(self, place: Path) -> None:
         """Take up the state in a file, and go on."""
         with self._told():
-            self._monitor.migrate("migrate-incoming", f"exec:cat '{place}'", THAW_S)
+            with place.open("rb") as file:
+                self._monitor.migrate("migrate-incoming", file.fileno(), THAW_S)
             self._monitor.ask("cont")
 
     def answer(self) -> Any:
         """What its function has returned, when it has ended; or the PodwireError that it raised.
-        PodwireError for a guest that ended without an answer, with what it said."""
+        PodwireError for another error, and for a guest that ended without an answer."""
         data = (self.folder / "answers").read_bytes()
         head = len(MAGIC) + 40
         (size,) = struct.unpack_from("=Q", data, len(MAGIC)) if len(data) >= head else (0,)
-        packed = data[head : head + size]
-        good = data.startswith(MAGIC) and hashlib.sha256(packed).digest() == data[head - 32 : head]
-        if not good:
-            raise self.failed("it ended without an answer")
+        packed = data[head:]
+        whole = data.startswith(MAGIC) and len(packed) == size
+        if not (whole and hashlib.sha256(packed).digest() == data[head - 32 : head]):
+            raise self._ended()
         found = json.loads(zlib.decompress(packed))
         if "problems" in found:
             kind: type[PodwireError] = getattr(errors, found["kind"], PodwireError)
             raise kind(*(_problem(one) for one in found["problems"]))
         if "error" in found:
-            raise self.failed(found["error"].strip())
+            raise self.failed(found["error"].strip(), "a fault of the program: " + _THE_SAME)
         return found["answer"]
 
-    def failed(self, found: str) -> PodwireError:
+    def failed(self, found: str, remedy: str) -> PodwireError:
         """An error, with the last that the guest and QEMU have said."""
-        said = ""
-        for name in ("qemu", "console"):
-            path = self.folder / name
-            said += path.read_text(errors="replace") if path.exists() else ""
-        return PodwireError(
-            Problem("bench virtual", found + trouble.tail(said), "an answer of its guest",
-                    "try again; a machine that is too busy is too slow for it, and a full disk "
-                    f"too small ({self.folder.parent})")
-        )  # fmt: skip
+        tail = trouble.tail(self._said())
+        return PodwireError(Problem(self._name, found + tail, _ANSWER, remedy))
+
+    def _ended(self) -> PodwireError:
+        """The error for a guest that has ended without an answer, in the words of its console."""
+        said = self._said()
+        if panic := trouble.panic(said):
+            return self.failed(f"the guest's end: {panic}", _THE_SAME)
+        if killed := trouble.out_of_memory(said):
+            found = f"{killed}{trouble.tail(said)}"
+            wanted = f"{machine.MEMORY_MIB} MiB in the guest to do"
+            remedy = "a smaller cluster, or --on vm with PODWIRE_VM_MEMORY"
+            return PodwireError(Problem(self._name, found, wanted, remedy))
+        return self.failed("the guest ended without a whole answer", _again())
+
+    def _said(self) -> str:
+        paths = [self.folder / name for name in ("qemu", "console")]
+        return "".join(one.read_text(errors="replace") for one in paths if one.exists())
 
     @contextmanager
     def _told(self) -> Iterator[None]:
         try:
             yield
         except Gone as gone:
-            raise self.failed(str(gone)) from gone
+            raise self.failed(str(gone), _again()) from gone
+
+
+def _again() -> str:
+    return (f"try again, with room in {tempfile.gettempdir()} and on a machine that is less busy; "
+            f"if it stays so, remove {folder()}: it is made anew")  # fmt: skip
 
 
 def _problem(told: Any) -> Problem | str:
@@ -157,14 +175,15 @@ def _problem(told: Any) -> Problem | str:
 
 
 @contextmanager
-def _running(image: Image, order: bytes, more: tuple[str, ...]) -> Iterator[Guest]:
+def _running(image: Image, order: Mapping[str, Any], more: tuple[str, ...]) -> Iterator[Guest]:
     """A guest that is gone after the block, and with this process at the latest."""
     with tempfile.TemporaryDirectory(prefix="podwire-virtual-") as place:
-        folder = Path(place)
-        (folder / "order").write_bytes(machine.padded(order))
-        words = machine.words(image, folder / "console", folder / "answers", folder / "order")
+        here = Path(place)
+        (here / "order").write_bytes(machine.padded(json.dumps(order).encode()))
+        words = machine.words(image, here / "console", here / "answers", here / "order")
+        names = [order["seed"]] if order else []
         ours, theirs = socket.socketpair()
-        output = os.open(folder / "qemu", os.O_WRONLY | os.O_CREAT, 0o600)
+        output = os.open(here / "qemu", os.O_WRONLY | os.O_CREAT, 0o600)
         try:
             pid, ended = keeper.spawn(
                 [*words, *more], output, theirs.fileno(), machine.surroundings(image)
@@ -174,7 +193,7 @@ def _running(image: Image, order: bytes, more: tuple[str, ...]) -> Iterator[Gues
             os.close(output)
         try:
             with ours:
-                yield Guest(folder, ours, ended)
+                yield Guest(here, ours, ended, ": ".join(["bench virtual", *names]))
         finally:
             signal.pidfd_send_signal(ended, signal.SIGKILL)
             os.waitpid(pid, 0)

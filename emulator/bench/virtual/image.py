@@ -8,18 +8,20 @@ loader, writes the byte code, and the lock's own compiler the programs.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from emulator.bench.virtual import archive, package, programs, tree
 from emulator.bench.virtual.archive import Entry
-from emulator.bench.virtual.lock import Lock, Role
+from emulator.bench.virtual.lock import QEMU, Lock, Role
 from emulator.errors import PodwireError, Problem
 from emulator.substrate import compiler
 from emulator.substrate.host import run_on_host
@@ -34,6 +36,8 @@ _LEFT_OUT: Final = (
 _DIGEST: Final = "digest"
 """Beside the parts that do not change with our sources: of their bytes."""
 _COMPILE_S: Final = 600.0
+_MAKING: Final = ".making-"
+_ROOM: Final = "bench virtual: 600 MB for its image, and as many for each frozen guest"
 _KEPT: Final = 3
 _NOT_BEFORE_S: Final = 3600.0
 _AGAIN: Final = "free some space and memory, and try again: nothing half-made is kept"
@@ -60,29 +64,42 @@ def made(lock: Lock, packages: Mapping[str, Path], say: Say) -> Image:
     place = folder() / f"{lock.digest}-{_recipe()}"
     if not place.is_dir():
         say("bench virtual: the image is made (once for a lock, about a minute) …")
-        _finished(place, lambda work: _base(lock, packages, work))
-        for old in unused(place.parent.glob("*-*")):
-            shutil.rmtree(old, ignore_errors=True)
+        finished(place, lambda work: _base(lock, packages, work))
+        clear_away(place.parent.glob("[!.]*-*"))
     place.touch()
     ours = _own_sources()
     digest = _digest(ours)
     layer = place / f"sources-{digest}.cpio"
     if not layer.exists():
-        _finished(layer, lambda work: _layer(ours, place, work))
+        finished(layer, lambda work: _layer(ours, place, work))
     layer.touch()
     whole = hashlib.sha256(f"{(place / _DIGEST).read_text()} {digest}".encode()).hexdigest()[:16]
-    (qemu,) = (one.version for one in lock.of("host") if one.name == "qemu-system-x86")
+    (qemu,) = (one.version for one in lock.of("host") if one.name == QEMU)
     return Image(
         whole, qemu.rpartition(":")[2], place / "vmlinuz", place / "base.cpio", layer,
         place / "host",
     )  # fmt: skip
 
 
-def unused(kept: Iterable[Path]) -> list[Path]:
-    """Of versions of one thing those that are older than the last three, and that nobody has used
-    for an hour."""
-    old = sorted((one.stat().st_mtime, one) for one in kept)[:-_KEPT]
-    return [path for used, path in old if time.time() - used > _NOT_BEFORE_S]
+def clear_away(kept: Iterable[Path]) -> None:
+    """Of versions of one thing take away those that are older than the last three, and that nobody
+    has used for an hour."""
+    _remove(sorted(kept, key=_used)[:-_KEPT])
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        if time.time() - _used(path) > _NOT_BEFORE_S:
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):  # a file; or another command was faster
+                path.unlink()
+
+
+def _used(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another command was faster
+        return 0.0
 
 
 def folder() -> Path:
@@ -90,17 +107,24 @@ def folder() -> Path:
     return compiler.cache() / "virtual"
 
 
-def _finished(place: Path, make: Callable[[Path], None]) -> None:
-    """Make a file or folder beside its place and move it there: whole, or not at all."""
+def finished(place: Path, make: Callable[[Path], None]) -> None:
+    """Make a file or folder beside its place and move it there: whole, or not at all. PodwireError
+    when the disk is full."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent, prefix=".making-") as work:
-        fresh = Path(work) / "made"
-        make(fresh)
-        try:
+    _remove(place.parent.glob(f"{_MAKING}*"))  # of commands that were killed
+    try:
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=_MAKING) as work:
+            fresh = Path(work) / "made"
+            make(fresh)
             fresh.rename(place)
-        except OSError:
-            if not place.exists():  # another command was faster otherwise
-                raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise PodwireError(
+                Problem(str(place.parent), f"{error.strerror}", f"room for {_ROOM}",
+                        "free some space, or have the cache elsewhere: XDG_CACHE_HOME")
+            ) from error  # fmt: skip
+        if not place.exists():  # another command was faster otherwise
+            raise
 
 
 def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:

@@ -40,12 +40,12 @@ def main() -> None:
     _seed(order["seed"])
     os.environ.update(order["env"])
     try:
-        found = {"answer": _function(order["call"])(order["argument"])}
+        found = json.dumps({"answer": _function(order["call"])(order["argument"])})
     except PodwireError as error:
-        found = {"problems": error.problems, "kind": type(error).__name__}
+        found = json.dumps({"problems": error.problems, "kind": type(error).__name__})
     except Exception:  # whatever it is, it is the host that has to say it
-        found = {"error": traceback.format_exc()}
-    _answer(answers, json.dumps(found).encode())
+        found = json.dumps({"error": traceback.format_exc()})
+    _answer(answers, found.encode())
 
 
 def _pause() -> None:

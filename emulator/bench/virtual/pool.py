@@ -27,15 +27,11 @@ class _Under(NamedTuple):
     deadline: float
 
 
-def at_once() -> int:
+def at_once(meminfo: Path = Path("/proc/meminfo")) -> int:
     """How many guests this machine can run at a time: as its CPUs and free memory say."""
-    free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") >> 20
-    try:
-        rows = Path("/proc/meminfo").read_text().splitlines()
-        free = next(int(row.split()[1]) // 1024 for row in rows if row.startswith("MemAvailable"))
-    except (OSError, StopIteration):
-        pass
-    return max(1, min(len(os.sched_getaffinity(0)), free // _GUEST_MIB))
+    rows = (row.split() for row in meminfo.read_text().splitlines())
+    free_mib = next(int(kib) // 1024 for name, kib, *_ in rows if name == "MemAvailable:")
+    return max(1, min(len(os.sched_getaffinity(0)), free_mib // _GUEST_MIB))
 
 
 def answers(
@@ -52,25 +48,30 @@ def answers(
     done: dict[int, Any] = {}
     with ExitStack() as every:
         for number in range(len(orders)):
-            while number not in done:
+            while True:
                 while ahead and len(under) < most:
                     at, order = ahead.pop()
                     end = every.enter_context(ExitStack())
                     words = more[at] if more else ()
                     guest = end.enter_context(guests.thawed(image, moment, order, words))
                     under[at] = _Under(guest, end, time.monotonic() + patience_s)
-                for at in _ended(under):
+                if number in done:
+                    break
+                for at in _ended(under, patience_s):
                     one = under.pop(at)
                     with one.end:
                         done[at] = one.guest.answer()
             yield done.pop(number)
 
 
-def _ended(under: Mapping[int, _Under]) -> list[int]:
+def _ended(under: Mapping[int, _Under], patience_s: float) -> list[int]:
     """Wait for guests to end, and name them. PodwireError for one that takes too long."""
     first = min(under.values(), key=lambda one: one.deadline)
     left_s = max(0.0, first.deadline - time.monotonic())
     ready, _, _ = select.select([one.guest.ended for one in under.values()], [], [], left_s)
     if not ready:
-        raise first.guest.failed("it does not come to an end")
+        raise first.guest.failed(
+            f"no end of it after {patience_s:g} s",
+            "a machine that is less busy; where it is not, --on native or --on vm may tell more",
+        )
     return [at for at, one in under.items() if one.guest.ended in ready]

@@ -18,14 +18,15 @@ class Monitor:
 
     def __init__(self, link: socket.socket, patience_s: float) -> None:
         self._link, self._patience_s, self._heard = link, patience_s, b""
+        self._events: list[dict[str, Any]] = []
         self._told(time.monotonic() + patience_s)  # its greeting
         self.ask("qmp_capabilities")
 
-    def ask(self, command: str, **arguments: Any) -> Any:
-        """Carry out a command; what it returns."""
+    def ask(self, command: str, *files: int, **arguments: Any) -> Any:
+        """Carry out a command; what it returns. ``files``: open files that it is given."""
         words = {"execute": command, "arguments": arguments}
         try:
-            self._link.sendall(json.dumps(words).encode())
+            socket.send_fds(self._link, [json.dumps(words).encode()], files)
         except OSError as error:
             raise Gone(f"QEMU has ended ({error.strerror})") from error
         deadline = time.monotonic() + self._patience_s
@@ -35,26 +36,32 @@ class Monitor:
                 raise Gone(f"{command}: {told['error'].get('desc')}")
             if "return" in told:
                 return told["return"]
+            if "event" in told:
+                self._events.append(told)
 
     def until(self, event: str, patience_s: float) -> dict[str, Any]:
-        """Wait for an event; its data."""
+        """The next event of that name, also one that came before an answer; its data."""
         deadline = time.monotonic() + patience_s
-        while (told := self._told(deadline)).get("event") != event:
-            pass
+        told: dict[str, Any] = {}
+        while told.get("event") != event:
+            told = self._events.pop(0) if self._events else self._told(deadline)
         data: dict[str, Any] = told.get("data", {})
         return data
 
-    def migrate(self, command: str, uri: str, patience_s: float) -> None:
-        """Write the machine somewhere, or take it up from there, and wait until that is done."""
+    def migrate(self, command: str, file: int, patience_s: float) -> None:
+        """Write the machine into an open file (``migrate``), or take it up from there
+        (``migrate-incoming``), and wait until that is done."""
         capability = {"capability": "events", "state": True}
         self.ask("migrate-set-capabilities", capabilities=[capability])
-        self.ask(command, uri=uri)
+        self.ask("getfd", file, fdname="moment")
+        self.ask(command, uri="fd:moment")
         deadline = time.monotonic() + patience_s
         status = ""
         while status != "completed":
             status = self.until("MIGRATION", deadline - time.monotonic())["status"]
             if status == "failed":
-                raise Gone(f"{command} {uri.partition(':')[2]}: it failed")
+                why = self.ask("query-migrate").get("error-desc", "it failed")
+                raise Gone(f"{command}: {why}")
 
     def _told(self, deadline: float) -> dict[str, Any]:
         while b"\n" not in self._heard:

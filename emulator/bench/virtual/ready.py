@@ -36,10 +36,15 @@ class Ready(NamedTuple):
 
         ``counts``: files for what :mod:`~emulator.bench.virtual.counting` counts meanwhile.
         """
+        words = [counting.words(file) for file in counts]
+        return pool.answers(self.image, self.moment, self.orders(call, arguments, seeds), words)
+
+    def orders(
+        self, call: str, arguments: Sequence[Mapping[str, Any]], seeds: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        """What guests are told; see :func:`emulator.bench.virtual.guests.thawed`."""
         facts = {VARIABLE: json.dumps(machine.facts(self.image))}
-        orders = [
+        return [
             {"call": call, "argument": one, "seed": seed, "env": facts}
             for one, seed in zip(arguments, seeds, strict=True)
         ]
-        words = [counting.words(file) for file in counts]
-        return pool.answers(self.image, self.moment, orders, words)

@@ -27,7 +27,7 @@ def bench() -> Virtual:
 
 @pytest.fixture(scope="module")
 def settings(bench: Virtual) -> Settings:
-    return Settings(**bench.prepared("instructions", True)["settings"])
+    return bench.settings("instructions", quick=True)
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +36,7 @@ def cells(bench: Virtual, settings: Settings) -> dict[str, Cell]:
     from experiments.instructions import experiment
 
     order = experiment.matrix(True).conditions
-    found = bench.cells("instructions", settings, bench.symbols(print))(5, order)
+    found = bench.cells("instructions", settings)(5, order)
     return {one.arm: cell for one, cell in zip(order, found, strict=True)}
 
 
@@ -47,9 +47,9 @@ def test_a_guest_does_not_notice_that_it_is_counted(
         "experiment": "instructions", "settings": settings.as_json(),
         "condition": "host-gw_one-rack_wire_1500", "seed": 7,
     }  # fmt: skip
-    order = bench.order("cell", argument, "7")
+    orders = bench.orders("emulator.verbs.errands:cell", [argument] * 2, ["7"] * 2)
     words = [(), counting.words(tmp_path / "counts")]
-    alone, counted = pool.answers(bench.image, bench.moment, [order, order], words)
+    alone, counted = pool.answers(bench.image, bench.moment, orders, words)
     assert json.dumps(alone) == json.dumps(counted)
     phases = counting.parsed((tmp_path / "counts").read_text())
     assert set(phases) == {1, 2, 3, 4}

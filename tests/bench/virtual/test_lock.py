@@ -7,6 +7,7 @@ import stat
 import tarfile
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,12 @@ def package(name: str, content: bytes, *roles: lock.Role) -> Package:
 A, B = package("a", b"a", "guest"), package("b", b"b", "guest", "host")
 SECURE = package("c", b"c", "host")._replace(archive="debian-security")
 W = Wheel("w==1", "w-1-py3-none-any.whl", hashlib.sha256(b"w").hexdigest())
+NEEDED = (
+    package("linux-image-6.1", b"l", "kernel"), package("python3.11-minimal", b"p", "guest"),
+    package("qemu-system-x86", b"q", "host"),
+)  # fmt: skip
 LOCK = Lock("20261122", (A, B, SECURE), (W,))
+WHOLE = LOCK._replace(packages=(*LOCK.packages, *NEEDED))
 
 
 # --- the lock ------------------------------------------------------------------------------
@@ -33,15 +39,16 @@ LOCK = Lock("20261122", (A, B, SECURE), (W,))
 
 def test_a_lock_reads_as_it_was_written(tmp_path: Path) -> None:
     path = tmp_path / "lock.json"
-    path.write_text(lock.text(LOCK))
-    assert lock.read(path) == LOCK
-    assert len(path.read_text().splitlines()) == 10, "a line for each package"
+    path.write_text(lock.text(WHOLE))
+    assert lock.read(path) == WHOLE
+    assert len(path.read_text().splitlines()) == 13, "a line for each package"
 
 
-def test_the_digest_is_of_contents_alone() -> None:
+def test_the_digest_is_of_contents_and_what_they_are_for() -> None:
     moved = LOCK._replace(taken="20270101", packages=(B, A._replace(path="elsewhere"), SECURE))
     assert moved.digest == LOCK.digest
-    assert LOCK._replace(packages=(A, B)).digest != LOCK.digest
+    for other in ((A, B), (A._replace(roles=("guest", "host")), B, SECURE)):
+        assert LOCK._replace(packages=other).digest != LOCK.digest
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 2}', '{"format": 1, "taken": "x"}'])
@@ -49,6 +56,42 @@ def test_what_is_no_lock_is_named(tmp_path: Path, text: str) -> None:
     (tmp_path / "lock.json").write_text(text)
     with pytest.raises(PodwireError, match=r"lock\.json.*format 1"):
         lock.read(tmp_path / "lock.json")
+
+
+def test_half_a_lock_is_named(tmp_path: Path) -> None:
+    path, whole = tmp_path / "lock.json", lock.text(WHOLE)
+    for at in range(0, len(whole) - 3, 7):
+        path.write_text(whole[:at])
+        with pytest.raises(PodwireError, match=r"lock\.json.*\n.*make virtual-lock"):
+            lock.read(path)
+
+
+@pytest.mark.parametrize(
+    ("other", "words"),
+    [
+        ((A._replace(sha256="../../x"),), r"a with sha256 '\.\./\.\./x'"),
+        ((A._replace(sha256=None),), "TypeError"),  # type: ignore[arg-type]
+        ((A._replace(roles=()),), r"a with roles \[\]"),
+        ((A._replace(roles="guest"),), r"a with roles \['g', "),  # type: ignore[arg-type]
+        ((NEEDED[0],), "2 packages linux-image- for role kernel"),
+    ],
+)
+def test_a_lock_that_says_what_cannot_be_is_named(
+    tmp_path: Path, other: tuple[Package, ...], words: str
+) -> None:
+    path = tmp_path / "lock.json"
+    path.write_text(lock.text(WHOLE._replace(packages=(*WHOLE.packages, *other))))
+    with pytest.raises(PodwireError, match=words):
+        lock.read(path)
+
+
+@pytest.mark.parametrize("missing", range(len(NEEDED)))
+def test_a_lock_without_what_every_image_needs(tmp_path: Path, missing: int) -> None:
+    path = tmp_path / "lock.json"
+    left = [one for one in NEEDED if one != NEEDED[missing]]
+    path.write_text(lock.text(WHOLE._replace(packages=(*LOCK.packages, *left))))
+    with pytest.raises(PodwireError, match=f"found 0 packages {NEEDED[missing].name[:12]}"):
+        lock.read(path)
 
 
 def test_the_lock_of_the_project_has_what_the_bench_needs() -> None:
@@ -78,7 +121,7 @@ class Network:
                 self.asked.append(url)
                 if (name := Path(url).stem) in self.has and "deb.debian.org" not in url:
                     Path(to).write_bytes(self.has[name])
-            return Completed(tuple(argv), 100, b"", b"some failed")
+            return Completed(tuple(argv), 100, b"", b"E: no luck: Hash Sum mismatch\nE: Failed\n")
         (Path(argv[argv.index("-d") + 1]) / W.file).write_bytes(self.has.get("w", b""))
         return Completed(tuple(argv), 0, b"", b"")
 
@@ -108,7 +151,7 @@ def test_each_is_asked_for_where_it_may_be_and_only_once(net: Network) -> None:
 
 def test_what_has_another_sum_is_not_taken(net: Network) -> None:
     net.has["b"] = b"another"
-    with pytest.raises(Unsupported, match=r"b 1 is nowhere to be had \(1 in all\)"):
+    with pytest.raises(Unsupported, match=r"(?s)b 1 is nowhere to be had \(1 .*Hash Sum mismatch"):
         fetch.fetched(LOCK, lambda text: None)
     net.has["b"] = b"b"
     assert len(fetch.fetched(LOCK, lambda text: None)) == 4
@@ -118,6 +161,27 @@ def test_a_damaged_cache_is_mended(net: Network) -> None:
     found = fetch.fetched(LOCK, lambda text: None)
     found[A.sha256].write_bytes(b"half")
     assert fetch.fetched(LOCK, lambda text: None)[A.sha256].read_bytes() == b"a"
+
+
+def test_without_apt_it_says_so(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fetch.os, "access", lambda path, how: False)
+    with pytest.raises(Unsupported, match=r"no /usr/lib/apt/apt-helper.*\n.*Debian or Ubuntu"):
+        fetch.fetched(LOCK, lambda text: None)
+
+
+def test_a_full_disk_is_not_taken_for_a_mirror_that_has_nothing(
+    net: Network, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda path: SimpleNamespace(free=2))
+    with pytest.raises(PodwireError, match=r"0 MB free.*\n.*free some space"):
+        fetch.fetched(LOCK, lambda text: None)
+    assert net.asked == []
+
+
+def test_what_is_there_already_needs_no_apt(net: Network, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = fetch.fetched(LOCK, lambda text: None)
+    monkeypatch.setattr(fetch.os, "access", lambda path, how: False)
+    assert fetch.fetched(LOCK, lambda text: None) == found
 
 
 # --- the guest's files ---------------------------------------------------------------------
