@@ -20,6 +20,7 @@ from emulator.cli import main
 from emulator.errors import Problem, Unsupported
 from emulator.harness.cell import Cell
 from emulator.harness.experiment import Condition, Description, Experiment, Matrix, Metric
+from emulator.harness.fingerprint import digest
 from emulator.harness.run import run
 from emulator.harness.settings import Settings
 from emulator.harness.store import read
@@ -147,3 +148,11 @@ def test_rows_of_what_is_lacking_have_no_time(tmp_path: Path) -> None:
     )  # fmt: skip
     (row,) = read(outcome.folder).rows
     assert (row.condition, row.failure, row.started) == ("b", "no such thing", "")
+
+
+def test_a_fingerprint_has_the_sources_of_emulator_and_experiments() -> None:
+    found = fingerprint.take(SimpleNamespace(TOOLS={}))  # type: ignore[arg-type]
+    top = fingerprint.SOURCE.parent
+    assert found["source"] == digest(top / "emulator")
+    assert found["experiments_source"] == digest(top / "experiments") != found["source"]
+    assert found["tools"] == {}
