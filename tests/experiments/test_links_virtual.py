@@ -26,7 +26,8 @@ def test_links_do_what_theory_says() -> None:
     assert [(row[0], row[1]) for row in rows] == [
         one for one, count in TELLING.items() for _ in range(count)
     ]
-    assert {row[-1] for row in rows} == {"holds"}, rows
+    # of what chance decides one in a hundred misses at first, and is looked at again
+    assert {row[-1].partition(" (then")[0] for row in rows} == {"holds"}, rows
 
 
 def test_each_time_the_same() -> None:

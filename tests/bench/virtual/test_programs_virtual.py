@@ -51,5 +51,5 @@ def test_a_guest_carries_packets_through_them(arm: str, bench: Virtual) -> None:
     found = {one.metric: one for one in Cell.of_json(told).samples}
     there = MODES[arm].rack
     assert isinstance(there, Way)
-    assert found["header_b"].value == there.header_b
+    assert found["path_mtu_b"].value == there.path_mtu
     assert found["throughput_bit_s"].value
