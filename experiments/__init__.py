@@ -11,7 +11,8 @@ A folder ``experiments/<package>/`` holds
   bench ``virtual`` alone;
 - ``plots.py``: ``draw(run, summary, folder, pgf=False) -> list[Path]``, which draws from a stored
   run and imports neither ``experiment.py`` nor anything of a live lab; and, where a run says more
-  than ratios, ``analyse(run) -> summary`` and ``report(summary) -> str``.
+  than ratios, ``analyse(run) -> summary`` and ``report(summary) -> str``; ``TOLERANCES``, by which
+  medians of a reference may move (see ``report.reproduction``).
 
 The command line knows this table and loads a folder's modules when it needs them.
 """

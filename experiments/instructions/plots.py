@@ -35,6 +35,13 @@ LIMITS = (
     "Every instruction counts the same; there are no caches, no waiting for memory and one CPU, so "
     "these are no times. The programs' own instructions are left out"
 )
+TOLERANCES = {
+    "instructions_per_round_trip": 0.005,
+    "instructions_per_packet": 0.005,
+    "instructions_per_byte": 0.05,
+}
+"""By which a median may move from one version of the program to the next, before somebody has to
+say that it is meant. A stream's segments and acknowledgements fall into one of several rhythms."""
 SEEN = 0.004
 """What is a smaller share of the longest bar everywhere has no place in the legend."""
 LINE_IN = 0.2

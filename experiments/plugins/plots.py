@@ -47,9 +47,10 @@ def draw(
     chosen = [name for name in found if not name.startswith("crr") or len(found) <= MOST]
     drawn_arms = {arm for panel in found.values() for arm, _ in panel.ratios}
     places = {place for panel in found.values() for _, place in panel.ratios}
-    arms = [arm for arm in MODES if arm in drawn_arms]
+    arms = [arm for arm in MODES if arm in drawn_arms] + sorted(drawn_arms - MODES.keys())
     shown = [place for place in PLACES if place in places]
-    titles = {arm: MODES[arm].title for arm in arms}
+    # a mode that is no more may still be in what was stored
+    titles = {arm: MODES[arm].title if arm in MODES else arm for arm in arms}
     missing = [
         (arm, place, why)
         for arm, place, why in unsupported(MODES)

@@ -43,22 +43,24 @@ def modes(summary: Mapping[str, Any]) -> Table:
     places = {place for _, _, place in cells}
     rows = [
         row
-        for arm, mode in MODES.items() if arm in arms
+        for arm in (*(one for one in MODES if one in arms), *sorted(arms - MODES.keys()))
         for place in PLACES if place in places
-        if (row := _row(cells, arm, place, mode.at(place), shown))
+        if (row := _row(cells, arm, place, shown))
     ]  # fmt: skip
     headings = (*(one.heading for one in shown), "headers (B)", "path MTU (B)")
     return Table(("mode", "place", *headings), tuple(rows), frozenset(headings), summary["bench"])
 
 
 def _row(
-    cells: Mapping[tuple[str, str, str], Mapping[str, Any]], arm: str, place: str, way: Any,
+    cells: Mapping[tuple[str, str, str], Mapping[str, Any]], arm: str, place: str,
     shown: Sequence[Column],
 ) -> tuple[str, ...]:  # fmt: skip
-    title = MODES[arm].title
+    # a mode that is no more may still be in what was stored
+    mode = MODES.get(arm)
+    title, way = (mode.title, mode.at(place)) if mode else (arm, None)
     if isinstance(way, str):
         return (title, place, f"unsupported: {way}", *[""] * (len(shown) + 1))
-    expected = (way.header_b, way.path_mtu)
+    expected = (way.header_b, way.path_mtu) if way else (None, None)
     found = [cells.get((one.metric, arm, place)) for one in shown]
     numbers = [
         table.spread(cell, one.scale) if cell else "–"
@@ -71,6 +73,6 @@ def _row(
     return (title, place, *numbers, *wire)
 
 
-def _exact(cell: Mapping[str, Any] | None, computed: int) -> str:
+def _exact(cell: Mapping[str, Any] | None, computed: int | None) -> str:
     seen = "–" if cell is None or cell["median"] is None else f"{cell['median']:.0f}"
-    return f"{seen} ({computed})"
+    return seen if computed is None else f"{seen} ({computed})"

@@ -39,7 +39,7 @@ WANTED: Final[dict[Role, tuple[str, ...]]] = {
 LEFT_OUT: Final = re.compile(
     r"perl|perl-.*|libperl.*|dpkg|tar|passwd|adduser|debconf|libdb5.3|ucf|sensible-utils"
     r"|libpam-.*|init-system-helpers|python3(-.*)?|libpython3-.*|openvswitch-.*|cgroup.*|telnet"
-    r"|iperf|ethtool|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
+    r"|iperf|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
     r"|lib(a|hwa|l|t|ub)san\d|libitm1|libquadmath0|libgprofng0|lib(crypt|nsl|tirpc)-dev|rpcsvc-proto"
 )
 """What packages depend on to be installed, and nothing in a lab runs."""
