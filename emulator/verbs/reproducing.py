@@ -70,7 +70,7 @@ def reproduce_(arguments: argparse.Namespace) -> int:
                     found.append(_compared(before[name], store.read(outcome.folder)))
                 if arguments.renew:
                     _take_the_place(outcome.folder, folder / name / NAME)
-    for name in import_module("experiments").TABLE:
+    for name in arguments.experiments or import_module("experiments").TABLE:
         redraw(store.runs(folder, name))
     return _told(found, time.monotonic() - began, arguments)
 
