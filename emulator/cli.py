@@ -260,6 +260,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "--renew", action="store_true", help="put the new runs into the place of the references"
     )
+    p.add_argument(
+        "--medians",
+        action="store_true",
+        help="a median that moved within its tolerance is good, also where every sample "
+        "could be asked to be the same",
+    )
     p.add_argument("--results", default="results", metavar="DIR", help="where results go")
     p.add_argument(
         "--reference", default="results/reference", metavar="DIR", help=argparse.SUPPRESS

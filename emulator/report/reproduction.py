@@ -60,9 +60,14 @@ class Reproduction(NamedTuple):
 
 
 def compare(
-    reference: StoredRun, again: StoredRun, tolerances: Mapping[str, float] | None = None
+    reference: StoredRun,
+    again: StoredRun,
+    tolerances: Mapping[str, float] | None = None,
+    *,
+    medians: bool = False,
 ) -> Reproduction:
-    """The two, metric by metric. ``tolerances``: shares by metric, for runs of two images."""
+    """The two, metric by metric. ``tolerances``: shares by metric, for runs of two images, or with
+    ``medians`` for any two."""
     image = _bench(reference) == _bench(again)
     before, now = _keyed(reference), _keyed(again)
     lines = []
@@ -73,7 +78,7 @@ def compare(
         moved, where = max(
             (_moved(before, now, metric, one), one) for one in sorted({key[1] for key in keys})
         )
-        allowed = None if image else (tolerances or {}).get(metric, TOLERANCE)
+        allowed = (tolerances or {}).get(metric, TOLERANCE) if medians or not image else None
         lines.append(Line(metric, len(keys), same, moved, where, lost, allowed))
     return Reproduction(reference.manifest["experiment"], image, tuple(lines))
 

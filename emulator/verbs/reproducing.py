@@ -67,7 +67,8 @@ def reproduce_(arguments: argparse.Namespace) -> int:
                 if outcome.status == "interrupted":
                     return 130
                 if name in before:
-                    found.append(_compared(before[name], store.read(outcome.folder)))
+                    again = store.read(outcome.folder)
+                    found.append(_compared(before[name], again, arguments.medians))
                 if arguments.renew:
                     _take_the_place(outcome.folder, folder / name / NAME)
     for name in arguments.experiments or import_module("experiments").TABLE:
@@ -128,10 +129,10 @@ def _results(arguments: argparse.Namespace) -> Iterator[tuple[Path, str | None]]
         yield Path(beside), NAME
 
 
-def _compared(before: StoredRun, again: StoredRun) -> Reproduction:
+def _compared(before: StoredRun, again: StoredRun, medians: bool) -> Reproduction:
     plots = import_module("experiments").module(before.manifest["experiment"], "plots")
     tolerances: Mapping[str, float] | None = getattr(plots, "TOLERANCES", None)
-    return reproduction.compare(before, again, tolerances)
+    return reproduction.compare(before, again, tolerances, medians=medians)
 
 
 def _take_the_place(fresh: Path, of: Path) -> None:

@@ -102,6 +102,7 @@ def test_one_digit_more_of_the_same_image_is_an_error(
     assert reproduce("fake") == 1
     told = capsys.readouterr().out
     assert "differs" in told and "make reference" in told
+    assert reproduce("fake", "--medians") == 0, "unless only medians are asked for"
 
 
 @pytest.mark.parametrize(("noise", "code"), [(0.020001, 0), (0.5, 1)])

@@ -65,6 +65,14 @@ def test_an_experiment_may_allow_less(make_run: Make) -> None:
     assert not reproduction.compare(*runs, {"rate": 0.005}).good
 
 
+def test_medians_may_be_asked_for_where_all_could_be_the_same(make_run: Make) -> None:
+    runs = make_run(RATES, ONE), make_run(moved(1.004), ONE)
+    found = reproduction.compare(*runs, {"rate": 0.005}, medians=True)
+    assert found.image and found.good
+    assert [line.verdict for line in found.lines] == ["within"]
+    assert not reproduction.compare(*runs, {"rate": 0.003}, medians=True).good
+
+
 def test_one_condition_that_moved_is_named(make_run: Make) -> None:
     values = {**RATES, ("rate", "vxlan", 1500): [104.0, 105.0, 106.0]}
     (line,) = reproduction.compare(make_run(RATES, ONE), make_run(values, OTHER)).lines
