@@ -34,7 +34,7 @@ PAIRS = (
     Pair("command", "podwire"),
     Pair("podwire again", "podwire", twin=True),
 )
-TOOLS = ("gcc", "nft", "mnexec", "brctl", "ifconfig")
+TOOLS = ("nft", "mnexec", "brctl", "ifconfig")
 DRAIN_S = 60.0
 GAUGED_PODS = 500
 """The smallest cluster whose kernel memory stands out from what the machine's other work takes."""
