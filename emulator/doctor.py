@@ -245,6 +245,7 @@ def _benches(tried: Iterable[Tried]) -> list[Finding]:
             missing[0].hint if missing else "",
         )
     ]
+    out.append(_virtual())
     elsewhere = "" if missing else "vm"
     remedy = "podwire up SPEC --on vm" if elsewhere else machine.HOW
     lacking = [one.feature for one in tried if not one.works]
@@ -271,6 +272,23 @@ def _benches(tried: Iterable[Tried]) -> list[Finding]:
             )
         )
     return out
+
+
+def _virtual() -> Finding:
+    """The bench that counts instructions: all that it needs is apt, and that once."""
+    from emulator.bench.virtual import fetch, image, lock  # not for whoever brings up a lab
+
+    made = any(image.folder().glob("[!.]*-*"))
+    can = made or os.access(fetch.HELPER, os.X_OK)
+    size_mb = sum(one.size_b for one in lock.read().packages) / 1e6
+    found = "its image is in your cache" if made else f"its first use fetches {size_mb:.0f} MB"
+    return Finding(
+        "bench: virtual",
+        found if can else f"no {fetch.HELPER}",
+        can,
+        False,
+        "" if can else "run it on Debian or Ubuntu: packages are fetched by apt",
+    )
 
 
 def lacking(features: Iterable[str]) -> list[str]:
