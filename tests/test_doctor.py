@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from emulator import doctor, ipam
+from emulator.bench.virtual import fetch, image
 from emulator.cluster import Cluster
 from emulator.compile import compile_spec
 from emulator.errors import Unsupported
@@ -37,3 +39,19 @@ def test_what_a_daemon_of_ours_wants_is_looked_for(monkeypatch: pytest.MonkeyPat
     spec = Cluster.from_file("topologies/flannel-ipsec.yaml").spec
     with pytest.raises(Unsupported, match="sudo apt-get install strongswan-charon"):
         doctor.require(spec, daemons(compile_spec(spec, ipam.allocate(spec))))
+
+
+def test_the_bench_that_counts_instructions_needs_apt_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image, "folder", lambda: tmp_path)
+    monkeypatch.setattr(fetch, "HELPER", "/no/apt-helper")
+    found = doctor._virtual()
+    assert (found.good, found.needed, found.found) == (False, False, "no /no/apt-helper")
+    assert "by apt" in found.remedy
+    monkeypatch.setattr(fetch, "HELPER", "/bin/sh")
+    assert re.fullmatch(r"its first use fetches 1\d\d MB", doctor._virtual().found)
+    (tmp_path / "an-image").mkdir()
+    assert doctor._virtual().found == "its image is in your cache"
+    monkeypatch.setattr(fetch, "HELPER", "/no/apt-helper")
+    assert doctor._virtual().good, "nothing is left to be fetched"
