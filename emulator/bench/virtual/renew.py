@@ -26,7 +26,7 @@ DEBIAN: Final = "bookworm"
 WANTED: Final[dict[Role, tuple[str, ...]]] = {
     "kernel": ("linux-image-amd64",),
     "guest": (
-        "python3.11-minimal", "libpython3.11-stdlib", "busybox-static", "kmod",
+        "python3.11-minimal", "libpython3.11-stdlib", "dash", "busybox-static", "kmod",
         "iproute2", "nftables", "iptables", "wireguard-tools", "strongswan-charon",
         "strongswan-swanctl", "libcharon-extra-plugins", "libstrongswan-standard-plugins",
         "net-tools", "mininet", "iperf3", "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd",

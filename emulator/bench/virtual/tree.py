@@ -40,7 +40,7 @@ APPLETS: Final = (
     "awk", "basename", "cat", "chmod", "chown", "cp", "cut", "date", "dd", "dirname",
     "dmesg", "echo", "env", "expr", "false", "find", "grep", "head", "hostname", "id", "kill",
     "ln", "ls", "mkdir", "mkfifo", "mknod", "mount", "mv", "nproc", "od", "poweroff",
-    "printf", "ps", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sh", "sleep", "sort",
+    "printf", "ps", "readlink", "rm", "rmdir", "sed", "seq", "setsid", "sleep", "sort",
     "stat", "stty", "sync", "sysctl", "tail", "tar", "tee", "test", "timeout", "touch", "tr",
     "true", "umount", "uname", "uniq", "wc", "which", "xargs", "yes",
 )  # fmt: skip

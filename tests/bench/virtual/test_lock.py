@@ -218,6 +218,7 @@ def test_the_tree_has_what_packages_scripts_would_have_made() -> None:
     assert sorted(modules_there) == ["bridge.ko", "veth.ko"]
     assert found["bin"].content == b"usr/bin" and stat.S_ISLNK(found["bin"].mode)
     assert found["usr/bin/ps"].content == b"ps", "a package's own program"
-    assert found["usr/bin/sh"].content == b"busybox"
+    assert found["usr/bin/sh"].content == b"dash"
+    assert found["usr/bin/awk"].content == b"busybox"
     assert found[f"{tree.SITE}/pydantic/__init__.py"].content == b"x = 1\n"
     assert not [name for name in found if "doc" in name or "mininet.data" in name]
