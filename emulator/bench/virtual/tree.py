@@ -34,6 +34,7 @@ LINKS: Final = {
         "ip6tables", "ip6tables-save", "ip6tables-restore",
     )},
     "usr/bin/python3": "python3.11",
+    "usr/bin/sh": "dash",  # busybox's runs its own ip, whatever the PATH says
     "var/run": "/run",
 }  # fmt: skip
 APPLETS: Final = (
