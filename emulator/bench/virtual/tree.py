@@ -56,6 +56,10 @@ mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 mkdir -p /dev/pts /dev/shm
+ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 mount -t devpts -o ptmxmode=666 pts /dev/pts
 for place in /dev/shm /tmp /run; do mount -t tmpfs none $place; done
 mount -t cgroup2 none /sys/fs/cgroup
