@@ -265,7 +265,7 @@ exit $code
     ("room", "found"),
     [
         ("50m", r"found No space left .*\n    hint: free some space"),
-        ("200m", r"found migrate: .* No space left (.*\n)*    hint: half a gigabyte of room in"),
+        ("350m", r"found migrate: .* No space left (.*\n)*    hint: half a gigabyte of room in"),
     ],
     ids=["no room at all", "room for all but the frozen guest"],
 )
