@@ -206,6 +206,7 @@ def tcp_samples(
     counts = [one.retransmits for ends_ in ends for one in ends_.sent]
     detail = {
         **asked, "congestion": used[0], "iperf3": ends[0].sender.version, "mss": ends[0].sender.mss,
+        "received_b": sum(each.bytes for one in ends for each in one.received),
         "stream_bit_s": rates, "interval_bit_s": _interval_rates(ends),
     }  # fmt: skip
     known = [count for count in counts if count is not None]

@@ -22,14 +22,13 @@ def gate(condition: Condition, samples: Sequence[Sample]) -> list[Problem]:
     throughput = next((one for one in samples if one.metric == "throughput_bit_s"), None)
     if throughput is None or throughput.value is None:
         return []
-    seconds = throughput.detail["seconds"]
-    assert isinstance(seconds, int | float)
-    read_b = throughput.value * seconds / 8
+    read_b = throughput.detail["received_b"]
+    assert isinstance(read_b, int)
     uplink_b, tunnel_b = seen.get("uplink_tx_b") or 0.0, seen.get("tunnel_tx_b")
     found: list[tuple[str, str, str]] = []
     if condition.factors["path"] == "nodes":
         if uplink_b < read_b:
-            found.append(("uplink", f"{uplink_b:.0f} B sent", f"at least {read_b:.0f} B read"))
+            found.append(("uplink", f"{uplink_b:.0f} B sent", f"at least {read_b} B read"))
         frame_b = seen.get("frame_b") or 0.0
         largest_b = int(condition.factors["mtu"]) + ETHERNET_B
         cut = condition.factors["offload"] == "wire"
@@ -37,7 +36,7 @@ def gate(condition: Condition, samples: Sequence[Sample]) -> list[Problem]:
             wanted = f"{'at most' if cut else 'more than'} {largest_b} B"
             found.append(("frames on the uplink", f"{frame_b:.0f} B on average", wanted))
         if condition.arm == "vxlan" and (tunnel_b or 0.0) < read_b:
-            found.append(("flannel.1", f"{tunnel_b} B sent", f"at least {read_b:.0f} B read"))
+            found.append(("flannel.1", f"{tunnel_b} B sent", f"at least {read_b} B read"))
         if condition.arm != "vxlan" and tunnel_b is not None:
             found.append(("flannel.1", "there", "no tunnel in a routed mode"))
     elif uplink_b + (tunnel_b or 0.0) > read_b / 100:

@@ -126,6 +126,7 @@ def test_tcp_counts_what_the_receiver_read_in_the_window(recorded: Recorded, scr
     assert throughput.value == pytest.approx(expected)
     assert throughput.unit == "bit/s"
     assert throughput.detail["congestion"] == "cubic"
+    assert throughput.detail["received_b"] == sum(one.bytes for one in cut)
     assert len(throughput.detail["interval_bit_s"]) == 5
     assert retransmits.value is not None
     assert set(measured.raw) == {"iperf3-tcp-client-0.json", "iperf3-tcp-server-0.json"}
