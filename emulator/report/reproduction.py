@@ -1,7 +1,9 @@
 """A stored run and the same run made again: which samples are the same, and which are not.
 
 On bench ``virtual`` a run of the same image is the same to the byte. Of another image (another
-version of the program, of its packages, of QEMU) it is the same within a tolerance.
+version of the program, of its packages, of QEMU) the experiment's own metrics are the same within
+a tolerance. What instruments tell beside them (how idle the machine was, the 999th of 1000 round
+trips) hangs on single instants then, and is shown only.
 """
 
 from __future__ import annotations
@@ -17,15 +19,16 @@ from emulator.report.table import Table
 TOLERANCE = 0.02
 """By which a median may move between two images, unless an experiment says otherwise."""
 _Key = tuple[int, str, str, int]
-_OWN_WORDS = {"same": "same", "within": "differs, within", "differs": "differs"}
+_OWN_WORDS = {"same": "same", "within": "differs, within", "beside": "differs, beside",
+              "differs": "differs"}  # fmt: skip
 
 
 class Line(NamedTuple):
     """One metric. ``same`` of ``samples`` have the same value, unit, failure and detail.
 
     ``moved``: how far the median of a condition moved at most, relative to the reference, and
-    ``where``; ``allowed`` is None where nothing may differ at all. ``lost``: samples that only one
-    of the two runs has, or that have a value in one of them alone.
+    ``where``; ``allowed`` is 0 where nothing may differ at all, and None for what is only shown.
+    ``lost``: samples that only one of the two runs has, or that have a value in one of them alone.
     """
 
     metric: str
@@ -38,10 +41,12 @@ class Line(NamedTuple):
 
     @property
     def verdict(self) -> str:
-        """``same``, ``within`` what is allowed, or ``differs``."""
+        """``same``, ``within`` what is allowed, ``beside`` what is judged, or ``differs``."""
         if self.same == self.samples:
             return "same"
-        if self.allowed is None or self.lost or self.moved > self.allowed:
+        if self.allowed is None:
+            return "beside"
+        if not self.allowed or self.lost or self.moved > self.allowed:
             return "differs"
         return "within"
 
@@ -70,6 +75,9 @@ def compare(
     ``medians`` for any two."""
     image = _bench(reference) == _bench(again)
     before, now = _keyed(reference), _keyed(again)
+    identity = image and not medians
+    manifest, own = reference.manifest, tolerances or {}
+    judged = {*(one["name"] for one in manifest["metrics"]), *manifest.get("counts", ()), *own}
     lines = []
     for metric in dict.fromkeys(key[2] for key in (*before, *now)):
         keys = [key for key in {**before, **now} if key[2] == metric]
@@ -78,7 +86,8 @@ def compare(
         moved, where = max(
             (_moved(before, now, metric, one), one) for one in sorted({key[1] for key in keys})
         )
-        allowed = (tolerances or {}).get(metric, TOLERANCE) if medians or not image else None
+        share = own.get(metric, TOLERANCE) if metric in judged else None
+        allowed = 0.0 if identity else share
         lines.append(Line(metric, len(keys), same, moved, where, lost, allowed))
     return Reproduction(reference.manifest["experiment"], image, tuple(lines))
 
@@ -131,7 +140,7 @@ def table(found: Sequence[Reproduction]) -> Table:
         (
             one.experiment, line.metric, str(line.samples), str(line.same),
             f"{line.moved:.3%}" if line.moved else "0", line.where if line.moved else "",
-            "nothing" if line.allowed is None else f"{line.allowed:.1%}",
+            "" if line.allowed is None else f"{line.allowed:.1%}" if line.allowed else "nothing",
             _OWN_WORDS[line.verdict],
         )
         for one in found for line in one.lines

@@ -23,7 +23,7 @@ def test_a_run_of_the_same_image_is_the_same_in_every_sample(make_run: Make) -> 
     (line,) = found.lines
     assert found.image and found.good
     assert (line.metric, line.samples, line.same, line.moved) == ("rate", 6, 6, 0.0)
-    assert line.allowed is None and line.verdict == "same"
+    assert line.allowed == 0 and line.verdict == "same"
 
 
 def test_of_the_same_image_nothing_may_differ(make_run: Make) -> None:
@@ -63,6 +63,21 @@ def test_an_experiment_may_allow_less(make_run: Make) -> None:
     runs = make_run(RATES, ONE), make_run(moved(1.006), OTHER)
     assert reproduction.compare(*runs, {"delay": 0.005}).good
     assert not reproduction.compare(*runs, {"rate": 0.005}).good
+
+
+def test_what_is_told_beside_the_metrics_is_judged_for_one_image_alone(make_run: Make) -> None:
+    idle = {("idle", arm, mtu): column for (_, arm, mtu), column in RATES.items()}
+    far = {key: [value * 3 for value in column] for key, column in idle.items()}
+    before, of_one = make_run(RATES | idle, ONE), make_run(RATES | far, ONE)
+    assert not reproduction.compare(before, of_one).good
+    for found in (reproduction.compare(before, of_one, medians=True),
+                  reproduction.compare(before, make_run(RATES | far, OTHER))):  # fmt: skip
+        assert found.good
+        assert [(one.metric, one.verdict) for one in found.lines] == [
+            ("rate", "same"), ("idle", "beside"),
+        ]  # fmt: skip
+    counted = make_run(RATES | idle, ONE, counts=["idle"]), make_run(RATES | far, OTHER)
+    assert not reproduction.compare(*counted).good
 
 
 def test_medians_may_be_asked_for_where_all_could_be_the_same(make_run: Make) -> None:
