@@ -87,9 +87,9 @@ def settings(quick: bool) -> Settings:
     long = short._replace(
         throughput_s=1.5, omit_s=0.5, round_trips_s=1, cost_s=1.7, trial_s=0.8,
     )  # fmt: skip
-    if Bench.here().own_clock:  # there is no noise that a longer look would average
+    if Bench.here().own_clock:  # no noise that a longer look would average, but ticks of 10 ms
         long = short._replace(
-            throughput_s=0.4, transactions_s=0.2, round_trips_s=1, cost_s=0.6, trial_s=0.2,
+            throughput_s=0.4, transactions_s=0.2, round_trips_s=1, cost_s=3.0, trial_s=0.2,
         )  # fmt: skip
     long = long._replace(cost_bit_s=traffic.fixed_rate(_slowest_bit_s(short)))
     return Settings(blocks=12, options={"quick": False, **long.as_options()})
