@@ -29,6 +29,8 @@ BOOT_S: Final = 300.0
 THAW_S: Final = 120.0
 """Until a guest goes on; one second is usual."""
 _MOMENT, _SUM = "moment", "sha256"
+_LATER: Final = ("-incoming", "defer", "-S")
+"""For QEMU: not from the beginning, but from a state that is still to come."""
 _ANSWER: Final = "an answer of its guest"
 _THE_SAME: Final = "the same order ends in the same way again; --on native or --on vm may tell more"
 Say = Callable[[str], None]
@@ -42,21 +44,32 @@ def frozen(image: Image, say: Say) -> Path:
         say(f"bench virtual: {place} is damaged: made anew")
         shutil.rmtree(place)
     if not place.exists():
-        say("bench virtual: booting a guest, once for this version of the program …")
-        finished(place, lambda fresh: _freeze(image, fresh))
+        booted = _booted(image, say)
+        say("bench virtual: a guest loads this version of the program …")
+        with _running(image, {}, _LATER, image.sources.read_bytes()) as guest:
+            guest.go_on_from(booted)
+            finished(place, lambda fresh: _freeze(guest, fresh))
         for name in ("frozen", "sources"):
             clear_away(place.parent.glob(f"{name}-*"))
     return place / _MOMENT
 
 
-def _freeze(image: Image, place: Path) -> None:
+def _booted(image: Image, say: Say) -> Path:
+    """The guest as it is when it has booted and has loaded what is not ours."""
+    place = image.kernel.with_name("booted")
+    if not _whole(place):
+        shutil.rmtree(place, ignore_errors=True)
+        say("bench virtual: booting a guest, once for an image …")
+        with _running(image, {}, ("-initrd", str(image.base))) as guest:
+            finished(place, lambda fresh: _freeze(guest, fresh))
+    return place / _MOMENT
+
+
+def _freeze(guest: Guest, place: Path) -> None:
+    """Wait until it asks for it, and write its state into a new folder."""
     place.mkdir()
-    initrd, moment = place / "initrd", place / _MOMENT
-    machine.joined([image.base, image.sources], initrd)
-    with _running(image, {}, ("-initrd", str(initrd))) as guest:
-        guest.until_it_asks_for_pause()
-        guest.written_to(moment)
-    initrd.unlink()
+    guest.until_it_asks_for_pause()
+    guest.written_to(moment := place / _MOMENT)
     (place / _SUM).write_text(_sha256(moment))
 
 
@@ -84,7 +97,7 @@ def thawed(
     """
     for used in (moment.parent, image.kernel.parent):
         os.utime(used)
-    with _running(image, order, ("-incoming", "defer", "-S", *more)) as guest:
+    with _running(image, order, (*_LATER, *more)) as guest:
         guest.go_on_from(moment)
         yield guest
 
@@ -175,12 +188,15 @@ def _problem(told: Any) -> Problem | str:
 
 
 @contextmanager
-def _running(image: Image, order: Mapping[str, Any], more: tuple[str, ...]) -> Iterator[Guest]:
+def _running(
+    image: Image, order: Mapping[str, Any], more: tuple[str, ...], sources: bytes = b""
+) -> Iterator[Guest]:
     """A guest that is gone after the block, and with this process at the latest."""
     with tempfile.TemporaryDirectory(prefix="podwire-virtual-") as place:
         here = Path(place)
         (here / "order").write_bytes(machine.padded(json.dumps(order).encode()))
-        words = machine.words(image, here / "console", here / "answers", here / "order")
+        (here / "sources").write_bytes(machine.packed(sources))
+        words = machine.words(image, here)
         names = [order["seed"]] if order else []
         ours, theirs = socket.socketpair()
         output = os.open(here / "qemu", os.O_WRONLY | os.O_CREAT, 0o600)

@@ -1,9 +1,10 @@
 """The image that the bench boots, and the QEMU that boots it, made from the lock and kept.
 
 Both lie in the user's cache below a digest of the lock and of how they are made. Our own sources,
-and the programs that those in C come to, are a layer of their own, for they change more often. The
-same lock and sources are the same bytes on every machine: the guest's own Python, run by its own
-loader, writes the byte code, and the lock's own compiler the programs.
+and the programs that those in C come to, are a layer of their own, for they change more often: of
+ours only what fetches that layer is in the image itself. The same lock and sources are the same
+bytes on every machine: the guest's own Python, run by its own loader, writes the byte code, and the
+lock's own compiler the programs.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Say = Callable[[str], None]
 
 
 class Image(NamedTuple):
-    """``base`` and ``sources`` are initramfs archives, ``host`` the root that QEMU is in.
+    """``base`` is an initramfs, ``sources`` an archive like it, ``host`` the root that QEMU is in.
 
     ``digest``: of everything that the guest sees and is run by, from its bytes: two machines on
     which they are the same have the same image. ``qemu``: its version, as the lock names it.
@@ -139,16 +140,18 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
         (kernel.name, content),
         (packages[one.sha256].read_bytes() for one in lock.wheels),
     )
-    _unpack(guest, place / "guest")
-    guest |= _module_tables(place / "guest")
-    guest |= _byte_code(place / "guest", place / "guest", ("usr/lib/python3.11", tree.SITE))
-    with (place / "base.cpio").open("wb") as out:
-        out.writelines(archive.pack(guest))
     for role in _ROOTS:
         for one in lock.of(role):
             found = dict(package.files(one.name, packages[one.sha256].read_bytes()))
             _unpack({n: e for n, e in found.items() if not n.startswith(_LEFT_OUT)}, place / role)
     _unpack(programs.LINKS, place / "compiler")
+    guest["opt/boot.py"] = archive.file(_BOOT.read_bytes())
+    guest["opt/fw_cfg"] = programs.made(place / "compiler", _FW_CFG)
+    _unpack(guest, place / "guest")
+    guest |= _module_tables(place / "guest")
+    guest |= _byte_code(place / "guest", place / "guest", ("usr/lib/python3.11", tree.SITE))
+    with (place / "base.cpio").open("wb") as out:
+        out.writelines(archive.pack(guest))
     sums = [hashlib.sha256((place / one).read_bytes()).hexdigest() for one in _BOOTED]
     sums += [one.sha256 for role in _ROOTS for one in lock.of(role)]
     (place / _DIGEST).write_text(hashlib.sha256("\n".join(sums).encode()).hexdigest())
@@ -213,27 +216,35 @@ def _unpack(entries: Mapping[str, Entry], root: Path) -> None:
 
 
 def _own_sources() -> dict[str, Entry]:
-    """``emulator`` and ``experiments`` as the guest sees them."""
+    """``emulator`` and ``experiments`` as the guest sees them: without what draws."""
     top = Path(__file__).parents[3]
-    return {
-        f"{tree.SITE}/{path.relative_to(top)}": archive.file(path.read_bytes())
+    names = {
+        path.relative_to(top): path
         for part in ("emulator", "experiments")
         for path in sorted((top / part).rglob("*"))
         if path.suffix in _SOURCES and path.is_file()
+    }
+    return {
+        f"{tree.SITE}/{name}": archive.file(path.read_bytes())
+        for name, path in names.items()
+        if not name.match("emulator/report/*") and name.name != "plots.py"
     }
 
 
 def _recipe() -> str:
     """A digest of how images are made."""
     here = Path(__file__).parent
-    texts = [(here / f"{name}.py").read_bytes() for name in _MAKERS]
+    makers = [here / f"{name}.py" for name in _MAKERS]
+    texts = [one.read_bytes() for one in (*makers, _BOOT, _FW_CFG)]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
 
 
 _ROOTS: Final[tuple[Role, ...]] = ("host", "compiler")
 """Roles of the lock that have a root of their own here, which programs run in."""
 _BOOTED: Final = ("vmlinuz", "base.cpio")
-_MAKERS: Final = ("archive", "image", "modules", "package", "tree")
+_MAKERS: Final = ("archive", "image", "modules", "package", "programs", "tree")
+_BOOT: Final = Path(__file__).with_name("boot.py")
+_FW_CFG: Final = Path(__file__).with_name("fw_cfg.c")
 
 
 def _digest(entries: Mapping[str, Entry]) -> str:

@@ -1,7 +1,7 @@
-"""In the guest: the process that loads everything, is frozen, and then carries out one order.
+"""In the guest, after ``boot``: load all of ours, be frozen, and then carry out one order.
 
-``python3.11 -m emulator.bench.virtual.inside MODULE…``.  What it does until the pause is the same
-for every order and is done once for an image; every cell begins with the instruction after it.
+What it does until the pause is the same for every order and is done once for a version of the
+program; every cell begins with the instruction after it.
 """
 
 from __future__ import annotations
@@ -11,31 +11,28 @@ import hashlib
 import json
 import os
 import struct
-import sys
-import time
 import traceback
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from emulator.bench.virtual.boot import pause
 from emulator.errors import PodwireError
 
 ORDER = Path("/sys/firmware/qemu_fw_cfg/by_name/opt/podwire/order/raw")
 ANSWERS = "/dev/ttyS1"
-PAUSE_PORT = 0x505
-"""Of QEMU's device pvpanic, which pauses the machine."""
 MAGIC = b"podwire\n"
 _RNDRESEEDCRNG = 0x5207
 
 
-def main() -> None:
+def main(modules: Sequence[str]) -> None:
     """Load, pause, carry out, answer."""
-    for name in sys.argv[1:]:
+    for name in modules:
         import_module(name)
     answers = os.open(ANSWERS, os.O_WRONLY | os.O_NOCTTY)
-    _pause()
+    pause()
     order = json.loads(ORDER.read_bytes().rstrip(b"\0"))
     _seed(order["seed"])
     os.environ.update(order["env"])
@@ -46,13 +43,6 @@ def main() -> None:
     except Exception:  # whatever it is, it is the host that has to say it
         found = json.dumps({"error": traceback.format_exc()})
     _answer(answers, found.encode())
-
-
-def _pause() -> None:
-    """Ask for the pause, which comes some instructions later, and let them pass."""
-    with open("/dev/port", "r+b", buffering=0) as port:
-        os.pwrite(port.fileno(), b"\1", PAUSE_PORT)
-    time.sleep(0.001)
 
 
 def _seed(seed: str) -> None:
@@ -77,7 +67,3 @@ def _answer(fd: int, payload: bytes) -> None:
     while rest:
         rest = rest[os.write(fd, rest) :]
     os.close(fd)
-
-
-if __name__ == "__main__":
-    main()

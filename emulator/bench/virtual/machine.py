@@ -7,7 +7,8 @@ serial ports, which are both done within an instruction, and asks to be stopped 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import struct
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -21,16 +22,20 @@ BORN: Final = "2026-01-01T00:00:00"
 ORDER: Final = "opt/podwire/order"
 ORDER_B: Final = 1 << 16
 """Of the file of that name, always: the guest knows its length from when it booted."""
+SOURCES: Final = "opt/podwire/sources"
+"""Likewise, for the guest that loads our own sources; see :func:`packed`."""
 QMP_FD: Final = 3
 KERNEL: Final = (
     "console=ttyS0", "quiet", "panic=-1", "nokaslr", "norandmaps", "random.trust_cpu=off",
-    "tsc=reliable", "mitigations=off", "rdinit=/init",
+    "tsc=reliable", "mitigations=off", "iomem=relaxed", "rdinit=/init",
 )  # fmt: skip
-"""``mitigations=off``: this model of a CPU needs detours in the kernel that today's do not."""
+"""``mitigations=off``: this model of a CPU needs detours in the kernel that today's do not.
+``iomem=relaxed``: ``boot`` stops the CPU's timer."""
 
 
-def words(image: Image, console: Path, answers: Path, order: Path) -> list[str]:
-    """QEMU's command line; what it says for itself goes over the socket ``QMP_FD``."""
+def words(image: Image, place: Path) -> list[str]:
+    """QEMU's command line, with its files in a folder ``place``: ``order`` and ``sources`` are
+    read, ``console`` and ``answers`` written. What it says for itself goes over ``QMP_FD``."""
     root = image.host
     return [
         *program(root, "usr/bin/qemu-system-x86_64"),
@@ -40,9 +45,10 @@ def words(image: Image, console: Path, answers: Path, order: Path) -> list[str]:
         "-machine", f"{MACHINE},hpet=off,usb=off", "-cpu", CPU, "-smp", "1", "-m", f"{MEMORY_MIB}",
         "-rtc", f"base={BORN},clock=vm",
         "-kernel", str(image.kernel), "-append", " ".join(KERNEL),
-        "-serial", f"file:{console}", "-serial", f"file:{answers}",
+        "-serial", f"file:{place / 'console'}", "-serial", f"file:{place / 'answers'}",
         "-device", "pvpanic", "-action", "panic=pause",
-        "-fw_cfg", f"name={ORDER},file={order}",
+        "-fw_cfg", f"name={ORDER},file={place / 'order'}",
+        "-fw_cfg", f"name={SOURCES},file={place / 'sources'}",
         "-chardev", f"socket,id=qmp,fd={QMP_FD}", "-mon", "chardev=qmp,mode=control",
     ]  # fmt: skip
 
@@ -67,8 +73,7 @@ def padded(order: bytes) -> bytes:
     return order + bytes(ORDER_B - len(order))
 
 
-def joined(parts: Sequence[Path], whole: Path) -> None:
-    """One initramfs of several: the kernel unpacks one after the other."""
-    with whole.open("wb") as out:
-        for part in parts:
-            out.write(part.read_bytes())
+def packed(sources: bytes) -> bytes:
+    """Our own sources as the guest's ``fw_cfg`` program reads them: length, then content."""
+    content = zlib.compress(sources, 6)
+    return struct.pack("<Q", len(content)) + content

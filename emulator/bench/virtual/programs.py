@@ -43,9 +43,13 @@ def compiled(root: Path, sources: Path) -> Iterator[tuple[str, Entry]]:
     every = [(str(path.relative_to(top)), flags) for path, flags in ours] + list(EXPERIMENTS)
     for path, flags in every:
         source = sources / tree.SITE / path
-        with tempfile.TemporaryDirectory() as work:
-            made = _compiled(root, source, flags, Path(work))
-        yield f"{CACHE}/{compiler.file_name(source, flags)}", archive.file(made, executable=True)
+        yield f"{CACHE}/{compiler.file_name(source, flags)}", made(root, source, flags)
+
+
+def made(root: Path, source: Path, flags: Sequence[str] = ()) -> Entry:
+    """What a C file comes to. ``root``: the compiler's. PodwireError if it does not compile."""
+    with tempfile.TemporaryDirectory() as work:
+        return archive.file(_compiled(root, source, flags, Path(work)), executable=True)
 
 
 def _compiled(root: Path, source: Path, flags: Sequence[str], work: Path) -> bytes:

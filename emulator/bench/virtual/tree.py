@@ -69,7 +69,7 @@ stty -F /dev/ttyS1 raw
 cd /root
 export PATH=/usr/sbin:/usr/bin HOME=/root LANG=C.UTF-8
 export PYTHONHASHSEED=0 PYTHONPATH=/opt/podwire PYTHONDONTWRITEBYTECODE=1
-python3.11 -m emulator.bench.virtual.inside emulator.verbs.errands
+python3.11 /opt/boot.py emulator.verbs.errands
 poweroff -f
 """
 FILES: Final = {
@@ -85,7 +85,7 @@ FILES: Final = {
 def guest(
     packages: Iterable[tuple[str, bytes]], kernel: tuple[str, bytes], wheels: Iterable[bytes]
 ) -> dict[str, Entry]:
-    """Names and entries of the whole tree, our own sources aside. PodwireError for a damaged
+    """Names and entries of the whole tree, but what is our own. PodwireError for a damaged
     package."""
     found: dict[str, Entry] = {name: FOLDER for name in FOLDERS}
     for name, content in packages:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +47,11 @@ def carried_out(
         answers.write_bytes(b"")
         monkeypatch.setattr(inside, "ORDER", order)
         monkeypatch.setattr(inside, "ANSWERS", str(answers))
-        for name in ("_pause", "_seed"):
+        for name in ("pause", "_seed"):
             monkeypatch.setattr(inside, name, lambda *_: None)
         monkeypatch.setattr(inside, "_function", {"here:function": function}.__getitem__)
-        monkeypatch.setattr("sys.argv", ["inside", "json"])
         monkeypatch.setenv("SEEN", "")
-        inside.main()
+        inside.main(["json"])
         return answers.read_bytes()
 
     return carry_out
@@ -147,30 +148,56 @@ def test_why_it_ended_is_in_its_console(
 
 @pytest.fixture
 def freezing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Image, list[str]]:
-    """An image whose guests are frozen in no time, and what is said meanwhile."""
+    """An image whose guests boot, load and are frozen in no time, and what is said meanwhile."""
 
-    def freeze(image: Image, place: Path) -> None:
-        place.mkdir()
-        (place / "moment").write_bytes(b"all of it")
-        (place / "sha256").write_text(guests._sha256(place / "moment"))
+    class Quick:
+        def __init__(self, words: tuple[str, ...], sources: bytes) -> None:
+            self._state = words[0].encode() + sources
 
-    monkeypatch.setattr(guests, "_freeze", freeze)
-    return Image("d1", "7.2", *(tmp_path / name for name in ("k", "b", "s", "h"))), []
+        def go_on_from(self, place: Path) -> None:
+            self._state += b" " + place.read_bytes()
+
+        def until_it_asks_for_pause(self) -> None:
+            pass
+
+        def written_to(self, place: Path) -> None:
+            place.write_bytes(self._state)
+
+    @contextmanager
+    def running(
+        image: Image, order: Any, words: tuple[str, ...], sources: bytes = b""
+    ) -> Iterator[Quick]:
+        assert order == {}
+        yield Quick(words, sources)
+
+    monkeypatch.setattr(guests, "_running", running)
+    made = Image("d1", "7.2", *(tmp_path / name for name in ("k", "b", "s", "h")))
+    made.sources.write_bytes(b" s1")
+    return made, []
 
 
 def test_a_guest_is_frozen_once(freezing: tuple[Image, list[str]]) -> None:
     made, said = freezing
     place = guests.frozen(made, said.append)
     assert guests.frozen(made, said.append) == place
-    assert place.read_bytes() == b"all of it" and len(said) == 1
-    assert guests.frozen(made._replace(digest="d2"), said.append) != place
-    assert len(said) == 2
+    assert place.read_bytes() == b"-incoming s1 -initrd" and len(said) == 2
+    other = made._replace(digest="d2", sources=made.sources.with_name("s2"))
+    other.sources.write_bytes(b" s2")
+    assert guests.frozen(other, said.append).read_bytes() == b"-incoming s2 -initrd"
+    assert len(said) == 3, "not booted again"
 
 
+@pytest.mark.parametrize("booted", [False, True])
 @pytest.mark.parametrize("harm", ["moment", "sha256", "no sha256"])
-def test_a_damaged_one_is_made_anew(freezing: tuple[Image, list[str]], harm: str) -> None:
+def test_a_damaged_one_is_made_anew(
+    freezing: tuple[Image, list[str]], harm: str, booted: bool
+) -> None:
     made, said = freezing
     place = guests.frozen(made, said.append)
+    whole = place.read_bytes()
+    if booted:
+        shutil.rmtree(place.parent)
+        place = place.parent.with_name("booted") / "moment"
     kept = place.with_name("x-quick.json")
     kept.touch()
     if harm == "no sha256":
@@ -178,8 +205,9 @@ def test_a_damaged_one_is_made_anew(freezing: tuple[Image, list[str]], harm: str
     else:
         place.with_name(harm).write_bytes(b"half of it")
     del said[:]
-    assert guests.frozen(made, said.append).read_bytes() == b"all of it"
-    assert "is damaged: made anew" in said[0] and "booting" in said[1]
+    assert guests.frozen(made, said.append).read_bytes() == whole
+    assert "booting" in said[0] if booted else "is damaged: made anew" in said[0]
+    assert "loads this version" in said[1] and len(said) == 2
     assert not kept.exists(), "what the damaged one had said"
 
 

@@ -80,3 +80,4 @@ def test_our_own_sources_are_what_can_be_run_and_no_caches() -> None:
     assert "opt/podwire/emulator/bench/virtual/inside.py" in found
     assert "opt/podwire/experiments/overlay_vs_routed/topology.yaml" in found
     assert not [name for name in found if "__pycache__" in name or name.endswith(".md")]
+    assert not [name for name in found if "/report/" in name or name.endswith("/plots.py")]

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 from waiting import until
 
-from emulator.bench.virtual import image, pool
+from emulator.bench.virtual import guests, image, pool
 from emulator.errors import PodwireError, SpecError
 from emulator.harness import store
 from emulator.harness.experiment import Condition
@@ -79,16 +80,44 @@ def a_busy_loop() -> Iterator[None]:
         process.wait()
 
 
-def test_a_cell_knows_nothing_of_the_machine(bench: Virtual, short: Settings) -> None:
-    (first,) = cells(bench, short, count=2)
+@contextmanager
+def a_busy_machine() -> Iterator[None]:
+    """One CPU, and a busy loop on it."""
     cpus = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(cpus)})
-        with a_busy_loop():  # on the same CPU
-            assert cells(bench, short) == {first}
+        with a_busy_loop():
+            yield
     finally:
         os.sched_setaffinity(0, cpus)
+
+
+def test_a_cell_knows_nothing_of_the_machine(bench: Virtual, short: Settings) -> None:
+    (first,) = cells(bench, short, count=2)
+    with a_busy_machine():
+        assert cells(bench, short) == {first}
     assert cells(bench, short, seed=2) != {first}
+
+
+def test_nor_does_a_guest_that_is_frozen(bench: Virtual) -> None:
+    """When a timer runs while it is paused, an idle machine and a busy one freeze other guests."""
+    clock = "[__import__('time').clock_gettime_ns(1), open('/proc/timer_list').read()]"
+    place = bench.image.kernel.with_name("again")
+    shutil.rmtree(place, ignore_errors=True)
+    place.mkdir()
+    try:
+        for name in ("vmlinuz", "host", "booted"):
+            (place / name).symlink_to(bench.image.kernel.with_name(name))
+        image = bench.image._replace(kernel=place / "vmlinuz", host=place / "host")
+        found = []
+        for surroundings in (nullcontext(), a_busy_machine()):
+            with surroundings:
+                moment = guests.frozen(image, print)
+            found.append(carried_out(bench._replace(moment=moment), "builtins:eval", clock))
+            shutil.rmtree(moment.parent)
+        assert found[0] == found[1]
+    finally:
+        shutil.rmtree(place)
 
 
 def test_chance_comes_from_the_order(bench: Virtual) -> None:
