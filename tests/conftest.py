@@ -9,8 +9,15 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import hypothesis
 import pytest
 from callers import KINDS, Caller, MakeCaller
+
+# how long an example takes is no test: a busy machine makes it longer
+hypothesis.settings.register_profile(
+    "podwire", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("podwire")
 
 
 def pytest_configure() -> None:

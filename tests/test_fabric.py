@@ -89,7 +89,7 @@ def lengths(spec: ResolvedSpec, faults: Sequence[Fault], near: str, far: str) ->
     return set(ways(owner[first.via], 1))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.sampled_from(("static", "bgp")).flatmap(fabrics), st.data())
 def test_the_tables_lead_where_the_oracle_says(spec: ResolvedSpec, data: st.DataObject) -> None:
     if len(spec.nodes) < 2:
@@ -99,7 +99,7 @@ def test_the_tables_lead_where_the_oracle_says(spec: ResolvedSpec, data: st.Data
     assert lengths(spec, (), near, far) == ({0} if broken else {routers})
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(fabrics("bgp"), st.data())
 def test_bgp_turns_away_from_whatever_is_broken(spec: ResolvedSpec, data: st.DataObject) -> None:
     ends = cables(spec)
@@ -162,7 +162,7 @@ def outcomes(spec: ResolvedSpec, faults: Sequence[Fault], near: str, far: str) -
     return set(ways(owner[first.via], 1))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(fabrics("static"), st.data())
 def test_static_routes_fail_as_the_oracle_says(spec: ResolvedSpec, data: st.DataObject) -> None:
     ends = cables(spec)

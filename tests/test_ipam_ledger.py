@@ -111,7 +111,7 @@ def test_a_pod_that_moves_is_a_new_one() -> None:
     assert allocate(spec, there.ledger).pod["b"] == "10.244.1.4"
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     st.sampled_from(PLUGINS[:3]),
     st.lists(st.sets(st.sampled_from("abcdefABCDEF")), min_size=2, max_size=8),

@@ -7,7 +7,7 @@ from math import log
 from typing import Literal
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from small_plans import plan, spec
 
@@ -117,7 +117,6 @@ disciplines = st.sampled_from(["tbf", "htb"])
 rates = st.builds(Rate, st.integers(SLOWEST_BITS, max(RATE_BITS.values())), disciplines)
 
 
-@settings(deadline=None)
 @example(Rate(SLOWEST_BITS, "tbf"), 65535, False)
 @example(Rate(SLOWEST_BITS, "htb"), 65535, False)
 @given(rates, st.integers(68, 65535), st.booleans())
@@ -158,7 +157,6 @@ losses = st.builds(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(losses)
 def test_losses_in_bursts_keep_the_long_run(loss: Loss) -> None:
     begin, end = impair("n1", "eth0", Medium(loss=loss), LINKS).gilbert_ppb
@@ -185,7 +183,6 @@ netems = st.builds(
 )
 
 
-@settings(deadline=None)
 @given(netems, chances, st.tuples(st.integers(1, CERTAIN), chances), st.booleans())
 def test_what_the_kernel_is_told_reads_as_it_was(
     bare: Netem, loss: int, burst: tuple[int, int], bursts: bool
@@ -291,7 +288,6 @@ def test_probes_wait_for_delays() -> None:
         assert wait == pytest.approx(usual + 3 * (2 * 0.2 + routers / 2))
 
 
-@settings(deadline=None)
 @given(st.integers(1, 60_000_000), st.integers(1, 10_000))
 def test_probes_are_repeated_until_chance_is_out_of_the_question(loss: int, probes: int) -> None:
     made = with_node(Medium(loss=Loss(loss)))

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from small_specs import small_spec
 
@@ -429,7 +429,6 @@ def both(draw: Any, spec: ResolvedSpec) -> tuple[Matrix, list[Fault], Matrix]:
     return predict(spec, at), broken, predict(spec, at, broken)
 
 
-@settings(deadline=None)
 @given(specs(), st.data())
 def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.DataObject) -> None:
     _, _, matrix = both(data.draw, spec)
@@ -457,7 +456,6 @@ def test_every_value_is_whole_and_of_this_cluster(spec: ResolvedSpec, data: st.D
             assert expected[1:6] == ("", "", "", 0, 0)
 
 
-@settings(deadline=None)
 @given(specs())
 def test_each_probe_once_and_every_pair_of_pods(spec: ResolvedSpec) -> None:
     sent = list(probes(spec, allocate(spec)))
@@ -466,7 +464,6 @@ def test_each_probe_once_and_every_pair_of_pods(spec: ResolvedSpec) -> None:
     assert pairs == {(a.id, b.id) for a in spec.pods for b in spec.pods if a != b}
 
 
-@settings(deadline=None)
 @given(specs(plugins=("flannel", "weave")))
 def test_flannel_and_weave_keep_the_model(spec: ResolvedSpec) -> None:
     at = allocate(spec)
@@ -478,7 +475,6 @@ def test_flannel_and_weave_keep_the_model(spec: ResolvedSpec) -> None:
             assert judged.holds, judged
 
 
-@settings(deadline=None)
 @given(specs(plugins=("flannel", "weave")), st.data())
 def test_pods_reach_each_other_both_ways_or_neither(
     spec: ResolvedSpec, data: st.DataObject
@@ -509,7 +505,6 @@ def _takes_another_way(spec: ResolvedSpec, probe: Probe, expected: Expectation) 
     return bool(tunnels) and to_node and expected.outcome == "delivered"
 
 
-@settings(deadline=None)
 @given(specs(), st.data())
 def test_a_fault_takes_away_and_changes_nothing_else(
     spec: ResolvedSpec, data: st.DataObject
@@ -530,7 +525,6 @@ def test_a_fault_takes_away_and_changes_nothing_else(
         assert left == whole
 
 
-@settings(deadline=None)
 @given(specs(plugins=("none",)))
 def test_without_a_pod_network_addresses_clash(spec: ResolvedSpec) -> None:
     at = allocate(spec)
@@ -539,7 +533,6 @@ def test_without_a_pod_network_addresses_clash(spec: ResolvedSpec) -> None:
     assert unique.holds == (len({p.node for p in own}) < 2)
 
 
-@settings(deadline=None)
 @given(specs())
 def test_a_choice_of_probes_is_predicted_alike(spec: ResolvedSpec) -> None:
     at = allocate(spec)

@@ -18,7 +18,7 @@ from emulator.oracle import predict
 from emulator.spec.resolved import ResolvedSpec
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(specs(plugins=("calico",)), st.data())
 def test_packets_take_the_way_that_is_predicted(spec: ResolvedSpec, data: st.DataObject) -> None:
     addressing = allocate(spec)

@@ -54,7 +54,6 @@ def used(at: Addressing) -> dict[str, str]:
     return pods | {address: node for node, address in at.tunnel.items()}
 
 
-@settings(deadline=None)
 @given(clusters())
 def test_addresses_are_of_the_pool_and_each_is_somebodys_alone(spec: ResolvedSpec) -> None:
     try:
@@ -70,7 +69,6 @@ def test_addresses_are_of_the_pool_and_each_is_somebodys_alone(spec: ResolvedSpe
     assert all(ip_address(block.partition("/")[0]) in pool for block in claimed)
 
 
-@settings(deadline=None)
 @given(clusters())
 def test_what_is_borrowed_is_counted_and_nothing_is_without_need(spec: ResolvedSpec) -> None:
     try:
@@ -89,7 +87,6 @@ def test_what_is_borrowed_is_counted_and_nothing_is_without_need(spec: ResolvedS
             assert fill[node] == len(at.blocks[node]) * size, "a block of its own had room"
 
 
-@settings(deadline=None)
 @given(clusters())
 def test_refused_is_only_what_does_not_fit(spec: ResolvedSpec) -> None:
     size = 1 << (32 - int(spec.network.option("blockSize")))
@@ -107,7 +104,6 @@ def test_refused_is_only_what_does_not_fit(spec: ResolvedSpec) -> None:
         assert not fits
 
 
-@settings(deadline=None)
 @given(clusters(), st.data())
 def test_one_pod_less_at_the_end_moves_nobody(spec: ResolvedSpec, data: st.DataObject) -> None:
     try:
@@ -184,7 +180,7 @@ def test_a_pool_smaller_than_a_block() -> None:
         allocate(cluster(1, 1, "10.244.0.0/27"))
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(
     st.sampled_from(("bgp", "vxlan")),
     st.lists(st.tuples(st.sets(st.integers(0, 7), min_size=1), st.integers(0, 6)), min_size=2),

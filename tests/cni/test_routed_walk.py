@@ -18,7 +18,7 @@ from emulator.spec.resolved import ResolvedSpec
 
 
 @pytest.mark.parametrize("plugin", ["kube-router", "romana"])
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(data=st.data())
 def test_packets_take_the_way_that_is_predicted(plugin: str, data: st.DataObject) -> None:
     spec: ResolvedSpec = data.draw(specs(plugins=(plugin,)))

@@ -7,7 +7,7 @@ from random import Random
 from statistics import fmean, pstdev
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.spec.medium import Delay
@@ -15,7 +15,6 @@ from experiments.links import theory
 from experiments.links.features import HERE, correlation, features, quick
 
 
-@settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0.001, 0.999))
 def test_the_binomial_interval_holds_as_much_as_it_says(count: int, chance: float) -> None:
     low, high = theory.within(count, chance)

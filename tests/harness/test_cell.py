@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.errors import Problem
@@ -37,7 +37,6 @@ cells = st.builds(
 )
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(cells)
 def test_it_comes_back_as_it_was(cell: Cell) -> None:
     assert Cell.of_json(json.loads(json.dumps(cell.as_json()))) == cell

@@ -105,13 +105,13 @@ def state(machine: FakeKernel, *made: Plan) -> dict[Any, Resource]:
 
 
 @given(plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_first_up_leaves_exactly_the_plan(made: Plan) -> None:
     assert deviations(made, state(kernel_with(made), made)) == []
 
 
 @given(plans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_nothing_to_do_where_everything_is_as_planned(made: Plan) -> None:
     assert diff(made, {entry.resource.key: entry.resource for entry in made}) == []
     machine = kernel_with(made)
@@ -120,7 +120,7 @@ def test_nothing_to_do_where_everything_is_as_planned(made: Plan) -> None:
 
 
 @given(plans(), plans())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_plan_becomes_any_other_in_two_rounds(before: Plan, after: Plan) -> None:
     machine = kernel_with(before)
     converge(machine, after, before, rounds=2)
@@ -128,7 +128,7 @@ def test_any_plan_becomes_any_other_in_two_rounds(before: Plan, after: Plan) -> 
 
 
 @given(plans(), plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_without_an_owner_the_same(before: Plan, after: Plan) -> None:
     machine = kernel_with(before)
     for _ in range(2):
@@ -146,7 +146,7 @@ BY_HAND: tuple[Resource, ...] = (
 
 
 @given(plans(), plans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_somebody_made_by_hand_stays(before: Plan, after: Plan) -> None:
     machine = kernel_with(before)
     machine.by_hand(*BY_HAND)
@@ -159,7 +159,7 @@ def test_what_somebody_made_by_hand_stays(before: Plan, after: Plan) -> None:
 
 
 @given(plans(), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_what_somebody_broke_is_mended(made: Plan, data: st.DataObject) -> None:
     machine = kernel_with(made)
     rows = [key for space in machine.spaces.values() for key in space.tables]
@@ -174,7 +174,7 @@ def test_what_somebody_broke_is_mended(made: Plan, data: st.DataObject) -> None:
 
 
 @given(plans(), st.randoms(use_true_random=False))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_texts_do_not_depend_on_the_order_of_the_plan(made: Plan, random: Any) -> None:
     entries = list(made)
     random.shuffle(entries)
@@ -187,7 +187,7 @@ def test_texts_do_not_depend_on_the_order_of_the_plan(made: Plan, random: Any) -
 
 
 @given(plans(), st.data())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_second_claim_names_both_sources(made: Plan, data: st.DataObject) -> None:
     entry = data.draw(st.sampled_from(list(made)))
     with pytest.raises(PodwireError) as refused:
@@ -199,7 +199,7 @@ def test_a_second_claim_names_both_sources(made: Plan, data: st.DataObject) -> N
 
 
 @given(plans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_steps_come_in_one_order(made: Plan) -> None:
     nothing = Plan()
     observed = state(kernel_with(made), made)

@@ -7,7 +7,7 @@ import string
 from typing import Any
 
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from emulator.cni.options import PLUGINS
@@ -285,7 +285,7 @@ PLAIN = frozenset(string.ascii_letters + string.digits + " /.:-=#~'")
 
 
 @given(files())
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=150)
 def test_dump_loads_to_the_same_cluster(documents: list[dict[str, Any]]) -> None:
     spec = load_text(text_of(documents))
     text = dump(spec)
@@ -295,7 +295,7 @@ def test_dump_loads_to_the_same_cluster(documents: list[dict[str, Any]]) -> None
 
 
 @given(st.text(st.sampled_from("ab:-[]{}&*!|>'\"#%@, \n\t?1_0~<=") | st.characters(), max_size=60))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_any_text_loads_or_is_a_spec_error(text: str) -> None:
     try:
         load_text(text)
@@ -320,7 +320,7 @@ wrong = st.recursive(
 
 
 @given(files(), st.data())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300)
 def test_any_damage_is_a_spec_error(documents: list[dict[str, Any]], data: st.DataObject) -> None:
     """Replace, remove or add something somewhere; nothing but SpecError may come of it."""
     for _ in range(data.draw(st.integers(1, 3))):

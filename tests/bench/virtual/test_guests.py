@@ -105,8 +105,7 @@ def test_another_error_says_where(guest: Guest, carried_out: Any) -> None:
 
 
 @settings(
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(st.data())
 def test_half_an_answer_is_none(guest: Guest, carried_out: Any, data: st.DataObject) -> None:

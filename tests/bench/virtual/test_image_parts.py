@@ -9,7 +9,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from emulator.bench.virtual import archive, package
@@ -40,7 +40,6 @@ def unpacked(data: bytes) -> dict[str, Entry]:
         at += -at % 4
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.dictionaries(names, st.binary(max_size=9)))
 def test_an_archive_holds_what_it_was_given_and_all_folders(files: dict[str, bytes]) -> None:
     leaves = {
