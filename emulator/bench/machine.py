@@ -148,7 +148,9 @@ def command(chosen: Kernel, accelerator: str, folder: Path, boot: str) -> list[s
     initramfs, and is the working directory in which QEMU makes the sockets ``port-N``.
 
     It is virtme-ng that puts it together: the initramfs with the modules that lead to the root
-    file system, the host's files as that root, a first process. PodwireError when it does not.
+    file system, the host's files as that root, a first process. Without what the kernel does
+    against flaws of CPUs, which this one does not have, it is a tenth faster. PodwireError when it
+    does not.
     """
     initramfs = folder / "initramfs"
     asked = [
@@ -156,7 +158,8 @@ def command(chosen: Kernel, accelerator: str, folder: Path, boot: str) -> list[s
         "--save-initramfs", str(initramfs), "--name", "podwire", "--mods=auto",
         "--kimg", str(chosen.image), "--disable-kvm", "--force-9p", "--cpus", "1",
         "--memory", f"{memory_mib()}M", "--user", "root", "--show-boot-console",
-        "--kopt", "nokaslr", "--kopt", "loglevel=4", "--script-sh", boot,
+        "--kopt", "nokaslr", "--kopt", "loglevel=4", "--kopt", "mitigations=off",
+        "--script-sh", boot,
     ]  # fmt: skip
     # a file for the exit code of the script is made where temporary files are
     answer = run_on_host(asked, timeout_s=60, env={"TMPDIR": str(folder)})
