@@ -6,7 +6,10 @@ import json
 import select
 import socket
 import time
-from typing import Any
+from typing import Any, Final
+
+_UNLIMITED_B_S: Final = 1 << 40
+"""QEMU writes at 128 MiB/s otherwise, for the sake of a network."""
 
 
 class Gone(Exception):
@@ -53,6 +56,7 @@ class Monitor:
         (``migrate-incoming``), and wait until that is done."""
         capability = {"capability": "events", "state": True}
         self.ask("migrate-set-capabilities", capabilities=[capability])
+        self.ask("migrate-set-parameters", **{"max-bandwidth": _UNLIMITED_B_S})
         self.ask("getfd", file, fdname="moment")
         self.ask(command, uri="fd:moment")
         deadline = time.monotonic() + patience_s

@@ -29,8 +29,8 @@ WANTED: Final[dict[Role, tuple[str, ...]]] = {
         "python3.11-minimal", "libpython3.11-stdlib", "dash", "busybox-static", "kmod",
         "iproute2", "nftables", "iptables", "wireguard-tools", "strongswan-charon",
         "strongswan-swanctl", "libcharon-extra-plugins", "libstrongswan-standard-plugins",
-        "net-tools", "mininet", "iperf3", "sockperf", "iputils-ping", "tcpdump", "bird2", "gobgpd",
-        "libsodium23",
+        "net-tools", "bash", "mininet", "iperf3", "sockperf", "iputils-ping", "tcpdump", "bird2",
+        "gobgpd", "libsodium23", "bridge-utils", "ethtool", "containernetworking-plugins",
     ),
     "host": ("qemu-system-x86", "seabios"),
     # the compiler itself is in the preprocessor's package; its driver would start the user's parts
@@ -41,6 +41,7 @@ LEFT_OUT: Final = re.compile(
     r"|libpam-.*|init-system-helpers|python3(-.*)?|libpython3-.*|openvswitch-.*|cgroup.*|telnet"
     r"|iperf|socat|media-types|readline-common|linux-base|initramfs.*|klibc.*|libklibc"
     r"|lib(a|hwa|l|t|ub)san\d|libitm1|libquadmath0|libgprofng0|lib(crypt|nsl|tirpc)-dev|rpcsvc-proto"
+    r"|libgomp1|libatomic1|libc-dev-bin|base-files|mawk"
 )
 """What packages depend on to be installed, and nothing in a lab runs."""
 WHEELS: Final = (

@@ -83,19 +83,20 @@ def test_an_event_before_the_answer_is_not_lost(qemu: Qemu) -> None:
 
 def test_a_machine_goes_into_an_open_file(qemu: Qemu) -> None:
     early, late = moved("setup"), [moved("active"), moved("completed")]
-    monitor = qemu.monitor(DONE, DONE, early, DONE, *late)
+    monitor = qemu.monitor(DONE, DONE, DONE, early, DONE, *late)
     with tempfile.TemporaryFile() as file:
         monitor.migrate("migrate", file.fileno(), 0.05)
         commands, (got,) = qemu.heard()  # what comes with a file ends a read
         assert os.path.sameopenfile(got, file.fileno())
         os.close(got)
     said = [one["execute"] for one in (*commands, *qemu.heard()[0])]
-    assert said == ["qmp_capabilities", "migrate-set-capabilities", "getfd", "migrate"]
+    settings = ["migrate-set-capabilities", "migrate-set-parameters"]
+    assert said == ["qmp_capabilities", *settings, "getfd", "migrate"]
 
 
 @pytest.mark.parametrize("told", [{"error-desc": "No space left on device"}, {}])
 def test_what_fails_says_why(qemu: Qemu, told: dict[str, str]) -> None:
-    monitor = qemu.monitor(DONE, DONE, moved("failed"), DONE, {"return": told})
+    monitor = qemu.monitor(DONE, DONE, DONE, moved("failed"), DONE, {"return": told})
     with (
         tempfile.TemporaryFile() as file,
         pytest.raises(Gone, match=r"^migrate: (No space left on device|it failed)$"),
