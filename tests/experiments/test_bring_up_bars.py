@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +112,30 @@ def test_a_size_is_read_as_it_is_written(nodes: int, per_node: int) -> None:
 def test_what_is_no_size_is_refused(text: str) -> None:
     with pytest.raises(SpecError, match="nodes x pods"):
         sizes.parse(text)
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_cell_with_a_kernel_of_its_own_does_not_measure_its_first_lab(
+    alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    @contextmanager
+    def podwire(size: object) -> Iterator[object]:
+        done.append("up")
+        yield SimpleNamespace(down=lambda: done.append("down"))
+
+    monkeypatch.setattr(experiment.arms, "podwire", podwire)
+    monkeypatch.setattr(experiment, "settled", lambda s: done.append("settled"))
+    monkeypatch.setattr(experiment, "unreclaimable_kib", lambda: 0)
+    monkeypatch.setattr(experiment, "meminfo", lambda name: 0)
+    here = SimpleNamespace(here=lambda: SimpleNamespace(own_clock=alone))
+    monkeypatch.setattr(experiment, "Bench", here)
+    labs = experiment.Labs()
+    for arm in ("podwire", "plan"):
+        with labs.build(experiment.Condition(arm, {"size": "2x2"}), 1):
+            pass
+    assert done == (["up", "down"] if alone else []) + ["settled"]
 
 
 def test_a_changed_sysctl_is_named_with_both_values() -> None:
