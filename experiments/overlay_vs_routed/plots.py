@@ -24,6 +24,9 @@ RATIOS = (
 """The metrics whose ratios are drawn; summary.json has those of all."""
 ECDF_MARKS = "marks: p50 and p99; the axis ends at the slowest p99.9"
 RATIO_DOTS = "bars: 95 % bootstrap interval of the median ratio, dots: single blocks"
+TOLERANCES = {"crr_p99_us": 0.15, "cpu_s_per_gb": 0.05}
+"""Medians of bench virtual between two versions: the hundredth connection of 0.2 s is a single one,
+and the kernel counts CPU time in ticks."""
 
 
 def draw(
