@@ -16,7 +16,8 @@ from emulator.bench.virtual import modules, package
 from emulator.bench.virtual.archive import FOLDER, Entry, file, link
 
 _LIBRARIES: Final = "usr/lib/x86_64-linux-gnu"
-_LOADER: Final = "usr/lib64/ld-linux-x86-64.so.2"
+_LOADER: Final = f"{_LIBRARIES}/ld-linux-x86-64.so.2"
+"""Not the link of that name in ``lib64``: it leads out of its root, to the loader of the user's."""
 PYTHON: Final = "usr/bin/python3.11"
 SITE: Final = "opt/podwire"
 """Where the guest's Python finds wheels and our own sources."""

@@ -62,7 +62,7 @@ def test_nothing_of_this_machine_is_read_or_run(parts: Parts, sources: Path) -> 
     list(programs.compiled(ROOT, sources))
     for argv in parts.called:
         assert argv[:3] == ("env", "-i", "LC_ALL=C")
-        assert argv[3] == f"{ROOT}/usr/lib64/ld-linux-x86-64.so.2"
+        assert argv[3] == f"{ROOT}/usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"
         assert argv[6].startswith(f"{ROOT}/usr/")
         named = [word for word in argv[4:] if word.startswith(("/usr", "/lib", "-L/usr", "-I"))]
         assert named in ([], ["/lib64/ld-linux-x86-64.so.2"]), "but for the guest's own loader"
