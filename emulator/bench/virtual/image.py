@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import os
+import re
 import shutil
 import stat
 import tempfile
@@ -209,10 +211,18 @@ def _unpack(entries: Mapping[str, Entry], root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.unlink(missing_ok=True)
         if stat.S_ISLNK(entry.mode):
-            path.symlink_to(entry.content.decode())
+            path.symlink_to(_within(entry.content.decode(), root, path))
         else:
             path.write_bytes(entry.content)
             path.chmod(entry.mode & 0o777)
+
+
+def _within(target: str, root: Path, link: Path) -> str:
+    """Where a link of a root leads: to the same file of that root, never to one of the user's."""
+    if not target.startswith("/"):
+        return target
+    inside = re.sub(r"^/(lib|lib64|bin|sbin)/", r"/usr/\1/", target)
+    return os.path.relpath(f"{root}{inside}", link.parent)
 
 
 def _own_sources() -> dict[str, Entry]:
