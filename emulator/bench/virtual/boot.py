@@ -37,7 +37,9 @@ def main(modules: list[str]) -> None:
     for name in COMMON:
         import_module(name)
     pause()
-    told = subprocess.run(["/opt/fw_cfg", KEY.read_text().strip()], stdout=-1, check=True)
+    told = subprocess.run(
+        ["/opt/fw_cfg", KEY.read_text().strip()], stdout=subprocess.PIPE, check=True
+    )
     unpack = ["busybox", "cpio", "-i", "-d", "-u"]
     subprocess.run(unpack, input=zlib.decompress(told.stdout), cwd="/", check=True)
     del told

@@ -81,3 +81,18 @@ def test_our_own_sources_are_what_can_be_run_and_no_caches() -> None:
     assert "opt/podwire/experiments/overlay_vs_routed/topology.yaml" in found
     assert not [name for name in found if "__pycache__" in name or name.endswith(".md")]
     assert not [name for name in found if "/report/" in name or name.endswith("/plots.py")]
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["/lib/x86_64-linux-gnu/libc.so.6", "/usr/lib/x86_64-linux-gnu/libc.so.6", "libc.so.6",
+     "../x86_64-linux-gnu/libc.so.6"],
+)  # fmt: skip
+def test_a_link_of_a_root_leads_to_that_roots_own_file(target: str, tmp_path: Path) -> None:
+    """The user's machine has files of the same names."""
+    where = "usr/lib/x86_64-linux-gnu"
+    image._unpack(
+        {f"{where}/libc.so": archive.link(target), f"{where}/libc.so.6": archive.file(b"ours")},
+        tmp_path,
+    )
+    assert (tmp_path / where / "libc.so").resolve() == tmp_path / where / "libc.so.6"
