@@ -86,6 +86,11 @@ def _remedy(step: str, number: int) -> str:
             )
         if _read(_CLONE_SYSCTL) == "0":
             return "sudo sysctl kernel.unprivileged_userns_clone=1, or run with sudo"
+    if step == "mounting /" and number == errno.EINVAL:
+        return (
+            "a chroot, whose root is no mount point: bind that folder on itself and pivot_root "
+            "into it, or use systemd-nspawn or a container"
+        )
     if step.startswith("mounting"):
         return (
             "something hides parts of /proc or /sys, as containers do: start it with "

@@ -47,6 +47,7 @@ def test_settings_of_other_systems(user: Path) -> None:
     assert "sudo sysctl user.max_user_namespaces=10000" in refused("x", errno.ENOSPC)
     assert "uidmap" in refused("newuidmap", errno.EPERM)
     assert "systempaths=unconfined" in refused("mounting /proc", errno.EPERM)
+    assert "pivot_root" in refused("mounting /", errno.EINVAL)
 
 
 def test_containers(user: Path, monkeypatch: pytest.MonkeyPatch) -> None:
