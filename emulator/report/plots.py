@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -125,7 +126,7 @@ def bars(groups: Sequence[Group], axis: str, scale: float = 1.0) -> Drawn:
             for index, arm in enumerate(arms):
                 if not group.values.get(arm):
                     continue
-                values = np.asarray(group.values[arm], float) / scale
+                values = np.array([value / scale for value in group.values[arm]], float)
                 at = place + (index - (len(arms) - 1) / 2) * width
                 median, (low, high, kind) = float(np.median(values)), median_interval(values)
                 look = style.look(arm)
@@ -278,8 +279,8 @@ def _gaps(ticks: Sequence[float], low: float, high: float) -> tuple[float, float
     """The smallest and the largest distance of neighbours, as shares of a logarithmic axis."""
     if len(ticks) < 2:
         return 1.0, 1.0
-    steps = np.diff(np.log(ticks)) / math.log(high / low)
-    return float(steps.min()), float(steps.max())
+    steps = [math.log(b / a) / math.log(high / low) for a, b in pairwise(ticks)]
+    return min(steps), max(steps)
 
 
 def plain_log_axis(

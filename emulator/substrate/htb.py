@@ -118,9 +118,16 @@ def _ticks(burst_b: int, rate_b: int) -> int:
 
 
 def _burst(buffer: int, rate_b: int) -> int:
-    """Bytes from ticks: those that ``tc`` takes where only a rate is said, if these are as long."""
+    """Bytes from ticks: those that ``tc`` takes where only a rate is said, if these are as long.
+
+    Some versions of ``tc`` cut the time to whole microseconds, others (Ubuntu 24.04 has one) round
+    it up to whole ticks.
+    """
     usual = rate_b // 1_000_000_000 + 1600
-    return usual if _ticks(usual, rate_b) == buffer else round(buffer * 64 * rate_b / 1e9)
+    longest = -(-usual * 1_000_000_000 // rate_b // 64)
+    if _ticks(usual, rate_b) <= buffer <= longest:
+        return usual
+    return round(buffer * 64 * rate_b / 1e9)
 
 
 def read_filters(ns: str, dev: str, dump: Dump) -> Iterator[Resource]:

@@ -58,7 +58,9 @@ def state(places: Mapping[str, Place]) -> tuple[str, ...]:
 
 def _of(name: str, place: Place) -> Iterator[str]:
     shown: dict[str, str] = {}
-    for link in json.loads(_run(place, "ip", "-j", "-d", "addr", "show")):
+    # Ubuntu's ip prints the map of its "fan" into the JSON of a VXLAN device
+    details = _run(place, "ip", "-j", "-d", "addr", "show").replace("fan-map ", "")
+    for link in json.loads(details):
         kind = link.get("linkinfo", {}).get("info_kind", link["link_type"])
         device = link["ifname"]
         shown[device] = "veth" if kind == "veth" and device != "eth0" else device

@@ -148,10 +148,12 @@ def _wire() -> None:
 
 
 def _next(outer: socket.socket, peer: socket.socket) -> bytes:
-    """The next packet on the cable that is for a peer, if it is one."""
+    """The next packet on the cable, if it brings a peer what the pod sent: a bridge has words of
+    its own."""
     frame = outer.recv(2000)
     wanted = socket.inet_aton(peer.getsockname()[0])
-    return frame[14:] if frame[12:14] == b"\x08\0" and frame[30:34] == wanted else b""
+    ours = frame[12:14] == b"\x08\0" and frame[30:34] == wanted and raw(POD) in frame[34:]
+    return frame[14:] if ours else b""
 
 
 def inside(port: socket.socket) -> Iterator[bytes]:
