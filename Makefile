@@ -17,7 +17,7 @@ FOR_LABS := iproute2=ip nftables=nft ethtool=ethtool procps=sysctl util-linux=se
 	containernetworking-plugins=/usr/lib/cni/bridge iptables=iptables wireguard-tools=wg
 
 # the bench 'vm'; its kernel is unpacked into the user's cache, never installed
-FOR_VM := qemu-system-x86=qemu-system-x86_64 kmod=depmod zstd=zstd \
+FOR_VM := qemu-system-x86=qemu-system-x86_64 kmod=depmod zstd=zstd file=file \
 	busybox-static=/var/lib/dpkg/info/busybox-static.list \
 	strongswan-charon=/usr/lib/ipsec/charon strongswan-swanctl=swanctl \
 	libstrongswan-standard-plugins=/usr/lib/ipsec/plugins/libstrongswan-openssl.so

@@ -120,6 +120,8 @@ def missing() -> list[Problem]:
             Problem("bench vm", f"{busybox}, which needs libraries", "one that needs none, since "
                     "it is alone in the guest's initramfs", "apt-get install busybox-static")
         )  # fmt: skip
+    if not shutil.which("file"):
+        found.append(Problem("bench vm", "no program file", "virtme-ng asks it", HOW))
     if find_spec("virtme") is None:
         found.append(Problem("bench vm", "no virtme-ng", wanted, "pip install virtme-ng"))
     try:

@@ -58,6 +58,7 @@ def test_no_qemu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     said = [str(problem) for problem in machine.missing()]
     assert any("no qemu-system-x86_64" in one and "make vm-bench" in one for one in said)
     assert any("busybox" in one for one in said)
+    assert any("no program file" in one for one in said)
 
 
 @pytest.mark.parametrize("text", ["much", "-1", "100"])
