@@ -38,10 +38,10 @@ LIMITS = (
 TOLERANCES = {
     "instructions_per_round_trip": 0.005,
     "instructions_per_packet": 0.005,
-    "instructions_per_byte": 0.05,
+    "instructions_per_byte": 0.01,
 }
 """By which a median may move from one version of the program to the next, before somebody has to
-say that it is meant. A stream's segments and acknowledgements fall into one of several rhythms."""
+say that it is meant."""
 SEEN = 0.004
 """What is a smaller share of the longest bar everywhere has no place in the legend."""
 LINE_IN = 0.2
