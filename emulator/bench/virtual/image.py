@@ -147,6 +147,7 @@ def _base(lock: Lock, packages: Mapping[str, Path], place: Path) -> None:
             found = dict(package.files(one.name, packages[one.sha256].read_bytes()))
             _unpack({n: e for n, e in found.items() if not n.startswith(_LEFT_OUT)}, place / role)
     _unpack(programs.LINKS, place / "compiler")
+    _unpack({HALTING: programs.made(place / "compiler", _HALTING, _SHARED)}, place / "host")
     guest["opt/boot.py"] = archive.file(_BOOT.read_bytes())
     guest["opt/fw_cfg"] = programs.made(place / "compiler", _FW_CFG)
     _unpack(guest, place / "guest")
@@ -245,16 +246,20 @@ def _recipe() -> str:
     """A digest of how images are made."""
     here = Path(__file__).parent
     makers = [here / f"{name}.py" for name in _MAKERS]
-    texts = [one.read_bytes() for one in (*makers, _BOOT, _FW_CFG)]
+    texts = [one.read_bytes() for one in (*makers, _BOOT, _FW_CFG, _HALTING)]
     return hashlib.sha256(b"\0".join(texts)).hexdigest()[:8]
 
 
 _ROOTS: Final[tuple[Role, ...]] = ("host", "compiler")
 """Roles of the lock that have a root of their own here, which programs run in."""
-_BOOTED: Final = ("vmlinuz", "base.cpio")
+HALTING: Final = "opt/halting.so"
+"""Below the root of ``host``: what every guest's QEMU is started with, see ``halting.c``."""
+_BOOTED: Final = ("vmlinuz", "base.cpio", f"host/{HALTING}")
 _MAKERS: Final = ("archive", "image", "modules", "package", "programs", "tree")
 _BOOT: Final = Path(__file__).with_name("boot.py")
 _FW_CFG: Final = Path(__file__).with_name("fw_cfg.c")
+_HALTING: Final = Path(__file__).with_name("halting.c")
+_SHARED: Final = ("-shared", "-fPIC")
 
 
 def _digest(entries: Mapping[str, Entry]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from emulator.bench.machine import CPU, MACHINE
-from emulator.bench.virtual.image import Image
+from emulator.bench.virtual.image import HALTING, Image
 from emulator.bench.virtual.tree import program
 
 MEMORY_MIB: Final = 1024
@@ -47,6 +47,7 @@ def words(image: Image, place: Path) -> list[str]:
         "-kernel", str(image.kernel), "-append", " ".join(KERNEL),
         "-serial", f"file:{place / 'console'}", "-serial", f"file:{place / 'answers'}",
         "-device", "pvpanic", "-action", "panic=pause",
+        "-plugin", str(root / HALTING).replace(",", ",,"),
         "-fw_cfg", f"name={ORDER},file={place / 'order'}",
         "-fw_cfg", f"name={SOURCES},file={place / 'sources'}",
         "-chardev", f"socket,id=qmp,fd={QMP_FD}", "-mon", "chardev=qmp,mode=control",

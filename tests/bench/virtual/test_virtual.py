@@ -99,6 +99,19 @@ def test_a_cell_knows_nothing_of_the_machine(bench: Virtual, short: Settings) ->
     assert cells(bench, short, seed=2) != {first}
 
 
+def test_nor_does_a_cpu_that_halts(bench: Virtual) -> None:
+    """Without ``halting.c`` a guest in three has another time at the end."""
+    naps = "[sleep(0.00002 + at * 7919 % 97 * 1e-6) for at in range(50_000)]"
+    then = "__import__('time').monotonic_ns()"
+    order = {
+        "call": "builtins:eval", "seed": "chance", "env": {},
+        "argument": f"(lambda sleep: ({naps}, {then})[1])(__import__('time').sleep)",
+    }  # fmt: skip
+    with a_busy_loop():
+        found = list(pool.answers(bench.image, bench.moment, [order] * 8))
+    assert len(set(found)) == 1, found
+
+
 def test_nor_does_a_guest_that_is_frozen(bench: Virtual) -> None:
     """When a timer runs while it is paused, an idle machine and a busy one freeze other guests."""
     clock = "[__import__('time').clock_gettime_ns(1), open('/proc/timer_list').read()]"
